@@ -1,0 +1,48 @@
+/** Owns what a runner is started with: the schema of `runner.json`, which the daemon writes and the runner reads. */
+
+import * as z from "zod";
+import { env, idOf, slug } from "../../sdk/protocol/index.ts";
+
+/** How to start an agent: which adapter speaks to it, and its command. `binary` is looked up on PATH where it holds no slash. */
+export const agentLaunch = z.object({
+  name: slug,
+  adapter: z.enum(["claude", "codex", "acp", "custom"]),
+  binary: z.string().min(1).max(4_096),
+  args: z.array(z.string().max(32_768)).max(256).default([]),
+  env: env.default({}),
+  /** What to tell a person when the binary is missing. */
+  how_to_get: z.string().max(1_000).optional(),
+});
+export type AgentLaunch = z.infer<typeof agentLaunch>;
+
+/**
+ * `runner.json`, mode 0600, beside the journal, as the runner sees its paths (inside a container they differ from the host's).
+ * Secrets are not in it: the daemon writes them as one JSON line to the runner's stdin, `{"api_key": "…"}` or `{}`, then closes it.
+ */
+export const runnerSpec = z.object({
+  runner_id: idOf("runner"),
+  session_id: idOf("session"),
+  epoch: z.number().int().min(1),
+  run_token: z.string(),
+  /** Base URL of the control plane: http(s)://host[:port] */
+  server: z.url(),
+  /** Unix socket of the daemon's relay to the control plane; used instead of dialling `server` where it is given. */
+  socket: z.string().optional(),
+  /** Null where no agent of that name is known here; then every task fails with `agent_unknown` and this text. */
+  agent: agentLaunch.nullable(),
+  agent_name: z.string(),
+  agent_hint: z.string().optional(),
+  model: z.string().nullable(),
+  env,
+  keep_raw: z.boolean(),
+  needs_key: z.boolean(),
+  /** The session's files; the agent's working directory. */
+  workspace: z.string(),
+  /** HOME of the agent: its conversations live here and outlive the runner. */
+  home: z.string(),
+  /** Directory of the journal, writable by the runner alone. */
+  state: z.string(),
+});
+export type RunnerSpec = z.infer<typeof runnerSpec>;
+/** What a runner process may exit with; everything else is a crash and the daemon starts it again on its journal. */
+export const EXIT = { stopped: 0, stale: 10, bad_spec: 11 } as const;

@@ -1,0 +1,9 @@
+/** Owns the wiring of the HostObject: constructor, fetch, RPC, alarm. */
+
+import { DurableObject } from "cloudflare:workers";
+import type { ObjectsEnv, PortsOf } from "../ports.ts";
+
+/** The class to export from the worker's entry; `portsOf` gives it what lies above it. */
+export function hostObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
+  return class HostObject extends DurableObject<Env> {};
+}

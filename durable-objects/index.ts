@@ -1,0 +1,8 @@
+/** Owns the public face of the objects: factories that the worker's entry calls with its ports, stubs, and their RPC signatures. */
+
+export { hostObject } from "./host/object.ts";
+export { poolObject } from "./pool/object.ts";
+export * from "./ports.ts";
+export * from "./rpc.ts";
+export { sessionObject } from "./session/object.ts";
+export { tenantObject } from "./tenant/object.ts";

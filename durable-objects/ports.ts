@@ -1,0 +1,50 @@
+/** Owns what objects need from outside: their bindings and the ports that the worker passes in, so that no arrow runs up to the database. */
+
+import type { Host, Permission, Run, Runner, Session, Task } from "../sdk/protocol/index.ts";
+import type { HostRpc, PoolRpc, SessionRpc, TenantRpc } from "./rpc.ts";
+
+/** A namespace of objects, each addressed by name: sessions and hosts by their id, pools by `{tenant}/{pool}`, tenants by their id. */
+export interface Namespace<T> {
+  idFromName(name: string): DurableObjectId;
+  get(id: DurableObjectId): T & { fetch(request: Request): Promise<Response> };
+}
+
+export interface ObjectsEnv {
+  SESSIONS: DurableObjectNamespace;
+  HOSTS: DurableObjectNamespace;
+  POOLS: DurableObjectNamespace;
+  TENANTS: DurableObjectNamespace;
+}
+
+/** One resource as of `value.version`; a copy with a lower version never overwrites a higher one. */
+export type Row =
+  | { resource: "session"; value: Session }
+  | { resource: "task"; value: Task }
+  | { resource: "run"; value: Run }
+  | { resource: "permission"; value: Permission }
+  | { resource: "runner"; value: Runner }
+  | { resource: "host"; value: Host };
+
+/** Where rows of live resources are copied to. May throw; the outbox tries again. */
+export interface Projection {
+  apply(rows: Row[]): Promise<void>;
+}
+
+export interface Ports {
+  projection: Projection;
+}
+export type PortsOf<Env> = (env: Env) => Ports;
+
+/** The typed stub of an object. */
+export function sessionStub(env: ObjectsEnv, sessionId: string): SessionRpc & Fetcher {
+  return env.SESSIONS.get(env.SESSIONS.idFromName(sessionId)) as unknown as SessionRpc & Fetcher;
+}
+export function hostStub(env: ObjectsEnv, hostId: string): HostRpc & Fetcher {
+  return env.HOSTS.get(env.HOSTS.idFromName(hostId)) as unknown as HostRpc & Fetcher;
+}
+export function poolStub(env: ObjectsEnv, tenantId: string, pool: string): PoolRpc {
+  return env.POOLS.get(env.POOLS.idFromName(`${tenantId}/${pool}`)) as unknown as PoolRpc;
+}
+export function tenantStub(env: ObjectsEnv, tenantId: string): TenantRpc & Fetcher {
+  return env.TENANTS.get(env.TENANTS.idFromName(tenantId)) as unknown as TenantRpc & Fetcher;
+}

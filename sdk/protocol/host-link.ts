@@ -1,0 +1,99 @@
+/** Owns the link between a host daemon and its HostObject: the two Cap'n Web interfaces and the schemas of what crosses them. */
+
+import * as z from "zod";
+import { runError } from "./task.ts";
+import { hostInfo } from "./host.ts";
+import { idOf } from "./ids.ts";
+import { sandboxKind } from "./session.ts";
+import { env, slug } from "./values.ts";
+
+/*
+ * The upgrade is GET /links/host with `Authorization: Bearer rtok_…`; `host_id` (query) names a host that joined before, else one is made.
+ * The daemon calls `hello` first; the object calls the daemon's `Daemon` stub that came with it.
+ */
+
+/** One runner that the daemon has, as it reports it. */
+export const runnerReport = z.object({
+  runner_id: idOf("runner"),
+  session_id: idOf("session"),
+  epoch: z.number().int().min(1),
+  provider: slug,
+  sandbox: sandboxKind.nullable(),
+  isolation: z.string().max(500).nullable(),
+  state: z.enum(["running", "exited"]),
+  exit_code: z.number().int().nullable(),
+  reason: z.string().max(1_000).nullable(),
+});
+export type RunnerReport = z.infer<typeof runnerReport>;
+
+export const hostHello = z.object({ version: z.number().int(), info: hostInfo, runners: z.array(runnerReport).max(100_000) });
+export type HostHello = z.infer<typeof hostHello>;
+
+/** Answer to hello: who the host is, and which of the reported runners must go. All others are adopted. */
+export const hostWelcome = z.object({ version: z.number().int(), host_id: idOf("host"), destroy: z.array(idOf("runner")) });
+export type HostWelcome = z.infer<typeof hostWelcome>;
+
+/** All that a runner needs to start. `run_token` and `secrets` are held in memory by the daemon, and in a file of the sandbox's own (token only). */
+export const spawnSpec = z.object({
+  runner_id: idOf("runner"),
+  session_id: idOf("session"),
+  tenant_id: idOf("tenant"),
+  workspace_id: idOf("workspace"),
+  epoch: z.number().int().min(1),
+  run_token: z.string().max(200),
+  agent: slug,
+  model: z.string().max(200).nullable(),
+  provider: slug.nullable(),
+  env,
+  keep_raw: z.boolean(),
+  /** Absent: the daemon uses what it still holds for this session, if anything. */
+  secrets: z.object({ api_key: z.string().max(4_096).optional() }).optional(),
+  /** The session was given a key: without one in hand the task fails with `key_missing`. */
+  needs_key: z.boolean(),
+});
+export type SpawnSpec = z.infer<typeof spawnSpec>;
+
+export const spawned = z.discriminatedUnion("ok", [
+  z.object({ ok: z.literal(true), provider: slug, sandbox: sandboxKind.nullable(), isolation: z.string() }),
+  z.object({ ok: z.literal(false), error: runError, retryable: z.boolean() }),
+]);
+export type Spawned = z.infer<typeof spawned>;
+
+export const fileEntry = z.object({
+  name: z.string(),
+  path: z.string(),
+  kind: z.enum(["file", "directory", "symlink", "other"]),
+  size: z.number().int(),
+  modified_at: z.string(),
+});
+export type FileEntry = z.infer<typeof fileEntry>;
+
+/** A part of a file, base64; `size` is the whole file's. */
+export const fileContent = z.object({ path: z.string(), size: z.number().int(), offset: z.number().int(), base64: z.string(), modified_at: z.string() });
+export type FileContent = z.infer<typeof fileContent>;
+
+/** Answer of a file call: `not_found`, `bad_request` (a path that leaves the workspace, not a file) or the value. */
+export type FileAnswer<T> = { ok: true; value: T } | { ok: false; code: "not_found" | "bad_request" | "payload_too_large"; message: string };
+
+/** What a daemon offers its HostObject. Every method is idempotent by `runner_id`. */
+export interface Daemon {
+  /** Starts a runner, or answers for the one that already runs with this id. */
+  spawn(spec: SpawnSpec): Promise<Spawned>;
+  /** Ends a runner and its sandbox; unknown ids are fine. The workspace's files stay. */
+  destroy(runnerId: string, reason: string): Promise<void>;
+  /** Forgets secrets that are held for a session that has ended. */
+  forget(sessionId: string): Promise<void>;
+  listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>>;
+  /** At most 1 MiB at a time. */
+  readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>>;
+}
+
+/** What a HostObject offers its daemon. */
+export interface HostDoor {
+  /** First call of a connection. `daemon` is a stub of `Daemon`; the object keeps a duplicate of it. */
+  hello(hello: HostHello, daemon: Daemon): Promise<HostWelcome>;
+  /** A runner ended or changed. */
+  report(report: RunnerReport): Promise<void>;
+  /** Capacity, labels, agents or providers changed. */
+  update(info: HostHello["info"]): Promise<void>;
+}
