@@ -2,7 +2,7 @@
 
 const SHOWN = "[secret]";
 
-/** A value that only `reveal()` gives out. Structured clone refuses it (private field), so it cannot cross an RPC by accident. */
+/** A value that only `reveal()` gives out. A structured clone of it is empty, so it cannot cross an RPC by accident. */
 export class Secret {
   readonly #value: string;
   constructor(value: string) {

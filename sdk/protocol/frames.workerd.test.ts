@@ -1,0 +1,3 @@
+import { framesAreParsed } from "../../test/conformance/frames.ts";
+
+framesAreParsed();
