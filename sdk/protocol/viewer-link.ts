@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 import { errorBody } from "./errors.ts";
-import { eventBlock, eventType, type EventBlock } from "./event.ts";
+import { event, eventBlock, eventType, type Event, type EventBlock } from "./event.ts";
 import { idOf } from "./ids.ts";
 import { MAX_PAGE } from "./limits.ts";
 
@@ -29,6 +29,23 @@ export const logQuery = z.object({
   raw: z.enum(["true", "false", "1", "0"]).transform((v) => v === "true" || v === "1").optional(),
 });
 export type LogQuery = z.infer<typeof logQuery>;
+
+/** A page of a log as REST answers it when it is not followed. `next` is the `after` to go on with; `more` says whether there is more right now. */
+export const eventPage = z.object({
+  items: z.array(event),
+  next: z.number().int(),
+  last_seq: z.number().int(),
+  more: z.boolean(),
+  /** No event will ever follow: the task (of a task's log) or the session has ended. */
+  ended: z.boolean(),
+});
+export interface EventPage {
+  items: Event[];
+  next: number;
+  last_seq: number;
+  more: boolean;
+  ended: boolean;
+}
 
 /** Unacknowledged characters that the object sends at most to a viewer that asked for flow control (`flow=1`). */
 export const VIEWER_WINDOW_CHARS = 4 * 1024 * 1024;
