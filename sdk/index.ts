@@ -1,0 +1,21 @@
+/** Owns the package's public face: the client, its errors, and the types of what it gives and takes. */
+
+export { Marionette, type MarionetteOptions } from "./client.ts";
+export * from "./core/errors.ts";
+export { EventStream, type Reconnect } from "./core/stream.ts";
+export { Page, Pages } from "./core/page.ts";
+export type { Fetch, RequestOptions } from "./core/request.ts";
+export type { ListParams } from "./core/resource.ts";
+export type { EventParams } from "./resources/events.ts";
+export type { HostListParams, RunnerListParams } from "./resources/hosts.ts";
+export type { KeyCreateParams } from "./resources/keys.ts";
+export type { LogParams, StreamCallOptions } from "./resources/log.ts";
+export type { PermissionApproveParams, PermissionListParams } from "./resources/permissions.ts";
+export type { RunnerTokenCreateParams } from "./resources/admin.ts";
+export type { SessionCreateParams, SessionListParams } from "./resources/sessions.ts";
+export type { TaskCreateParams, TaskListParams } from "./resources/tasks.ts";
+export { TASK_ENDED } from "./protocol/task.ts";
+export type {
+  ApiKey, ApiKeyCreated, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
+  Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage,
+} from "./protocol/index.ts";

@@ -1,0 +1,49 @@
+/** Owns `client.sessions`: create, read, change and end sessions; their events and their files. */
+
+import type * as z from "zod";
+import type { Event, Session, SessionPatch, sessionCreate, SessionStatus } from "../protocol/index.ts";
+import type { Pages } from "../core/page.ts";
+import type { RequestOptions } from "../core/request.ts";
+import { labelQuery, Resource, resource, type ListParams } from "../core/resource.ts";
+import type { EventStream } from "../core/stream.ts";
+import { api, type Transport } from "../core/transport.ts";
+import { SessionFiles } from "./files.ts";
+import { readLog, type LogParams, type StreamCallOptions } from "./log.ts";
+
+export type SessionCreateParams = z.input<typeof sessionCreate>;
+export interface SessionListParams extends ListParams {
+  status?: SessionStatus | undefined;
+  /** Sessions that have all of these. */
+  labels?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Sessions of the key's tenant. */
+export class Sessions extends Resource {
+  readonly files: SessionFiles;
+  constructor(transport: Transport) {
+    super(transport);
+    this.files = new SessionFiles(transport);
+  }
+  /** Creates a session, which at once asks its pool for a runner. */
+  create(params: SessionCreateParams, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("POST", api`/sessions`, resource<Session>, { body: params }, options);
+  }
+  get(id: string, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("GET", api`/sessions/${id}`, resource<Session>, {}, options);
+  }
+  /** Newest first. */
+  list({ labels, ...query }: SessionListParams = {}, options?: RequestOptions): Pages<Session> {
+    return this.pages<Session>(api`/sessions`, { ...query, labels: labelQuery(labels) }, options);
+  }
+  update(id: string, patch: SessionPatch, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("PATCH", api`/sessions/${id}`, resource<Session>, { body: patch }, options);
+  }
+  /** Ends the session for good: its tasks are canceled and its runner goes; its workspace and its log stay. */
+  terminate(id: string, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("DELETE", api`/sessions/${id}`, resource<Session>, {}, options);
+  }
+  /** The session's log; with `follow`, until the session has ended. */
+  events(id: string, params: LogParams = {}, options?: StreamCallOptions): EventStream<Event> {
+    return readLog(this.transport, api`/sessions/${id}/events`, params, options);
+  }
+}
