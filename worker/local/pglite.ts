@@ -1,11 +1,34 @@
 /** Owns PGlite as a database behind the local endpoint: one query at a time, over PostgreSQL's own protocol, so that values stay raw text. */
 
+import { existsSync } from "node:fs";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { PGlite, protocol, messages as wire } from "@electric-sql/pglite";
 import { completion, leavesTraces, sqlErrorOf, type Batch, type Database, type Statement, type StatementResult } from "./sql-endpoint.ts";
 
+// dist/index.js of the package: an upgrade brings a template of its own.
+const template = join(dirname(fileURLToPath(import.meta.resolve("@electric-sql/pglite"))), "marionette-template.tar");
+
+/** An empty database as a tar, made once: making one anew takes ten times as long as unpacking it. */
+async function emptyDatabase(): Promise<Blob> {
+  if (!existsSync(template)) {
+    const fresh = await PGlite.create();
+    const dump = await fresh.dumpDataDir("none");
+    await fresh.close();
+    const bytes = new Uint8Array(await dump.arrayBuffer());
+    const partial = `${template}.${process.pid}`;
+    // An install that cannot be written to is no reason to fail: the next start makes it again.
+    await writeFile(partial, bytes).then(() => rename(partial, template)).catch(() => {});
+    return new Blob([bytes]);
+  }
+  return new Blob([new Uint8Array(await readFile(template))]);
+}
+
 /** Opens PGlite in `dir`, or in memory. */
 export async function openPglite(dir: string | null): Promise<Database> {
-  const db = await PGlite.create({ ...(dir !== null && { dataDir: dir }) });
+  const fresh = dir === null || !existsSync(join(dir, "PG_VERSION"));
+  const db = await PGlite.create({ ...(dir !== null && { dataDir: dir }), ...(fresh && { loadDataDir: await emptyDatabase() }) });
   await db.exec("SET timezone TO 'UTC'");
   const { parse, bind, describe, execute, sync } = protocol.serialize;
 

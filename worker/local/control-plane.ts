@@ -1,0 +1,158 @@
+/** Owns the worker in workerd on this machine: its bindings as `wrangler.toml` names them, its port, its life. */
+
+import { readFile } from "node:fs/promises";
+import { Miniflare, Log, LogLevel } from "miniflare";
+import { bundleWorker } from "./bundle.ts";
+
+export const COMPATIBILITY = { date: "2026-10-01", flags: ["nodejs_compat"] };
+export const BUCKET = "marionette";
+/** Binding → class of the objects. */
+export const OBJECTS = { SESSIONS: "SessionObject", HOSTS: "HostObject", POOLS: "PoolObject", TENANTS: "TenantObject" };
+
+export interface ControlPlaneOptions {
+  /** Port that workerd itself listens on; any free one by default. */
+  port?: number;
+  /** Where objects and bucket are kept. */
+  dir: string;
+  databaseUrl: string;
+  databaseEndpoint: string;
+  masterKey: string;
+  /** 32 bytes, hex. */
+  encryptionKey: string;
+  /** Plain settings beside those. */
+  vars?: Record<string, string>;
+  /** The worker's and the runtime's lines; printed to stderr by default. */
+  log?: (line: string) => void;
+}
+
+export interface ControlPlane {
+  url: string;
+  /** Of workerd; changes when it is restarted. */
+  readonly pid: number | null;
+  /** Ends workerd with SIGKILL, in the midst of whatever it does; resolves when it serves again, on the same port and data. */
+  kill(): Promise<void>;
+  /** Ends workerd and keeps it down until `start`. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Pids of workerd that belong to a control plane of this process. */
+const owned = new Set<number>();
+let starting: Promise<unknown> = Promise.resolve();
+
+/** miniflare does not tell its workerd's pid: it is the child of that name that nobody here owns yet. */
+async function newWorkerd(): Promise<number | null> {
+  const children = await readFile(`/proc/self/task/${process.pid}/children`, "utf8").catch(() => "");
+  for (const pid of children.split(" ").filter(Boolean).map(Number)) {
+    if (owned.has(pid)) continue;
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    if (/workerd[^/]*$/.test(command.split("\0")[0] ?? "")) return pid;
+  }
+  return null;
+}
+
+/** Bundles the worker and starts it. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  const bundle = await bundleWorker();
+  const write = options.log ?? ((line: string) => void process.stderr.write(`${line}\n`));
+  class Lines extends Log {
+    override log(message: string): void {
+      write(message);
+    }
+  }
+  const state: { miniflare: Miniflare | null; pid: number | null; port: number; restarted: () => void } = {
+    miniflare: null, pid: null, port: options.port ?? 0, restarted: () => {},
+  };
+
+  const text = (value: string) => ({ type: "text" as const, value });
+  const instance = () =>
+    new Miniflare({
+      host: "127.0.0.1",
+      cf: false,
+      enableDevRegistry: false,
+      telemetry: { enabled: false },
+      logRequests: false,
+      log: new Lines(LogLevel.WARN),
+      handleStructuredLogs: ({ message }) => write(message),
+      resourcePersistencePath: options.dir,
+      unsafeHandleRuntimeRestart: async () => {
+        await adopt();
+        state.restarted();
+      },
+      workers: [
+        {
+          config: {
+            name: "marionette",
+            compatibilityDate: COMPATIBILITY.date,
+            compatibilityFlags: COMPATIBILITY.flags,
+            manifest: { mainModule: "index.js", modulesRoot: options.dir, modules: { "index.js": { type: "esm", contents: bundle } } },
+            env: {
+              BUCKET: { type: "r2", name: BUCKET },
+              ...Object.fromEntries(Object.entries(OBJECTS).map(([binding, exportName]) => [binding, { type: "durable-object" as const, worker: "marionette", exportName }])),
+              ...Object.fromEntries(Object.entries(options.vars ?? {}).map(([name, value]) => [name, text(value)])),
+              MARIONETTE_DATABASE_URL: text(options.databaseUrl),
+              MARIONETTE_DATABASE_ENDPOINT: text(options.databaseEndpoint),
+              MARIONETTE_MASTER_KEY: text(options.masterKey),
+              MARIONETTE_ENCRYPTION_KEY: text(options.encryptionKey),
+            },
+            exports: Object.fromEntries(Object.values(OBJECTS).map((name) => [name, { type: "durable-object" as const, storage: "sqlite" as const }])),
+          },
+          dev: { unsafeDirectSockets: [{ host: "127.0.0.1", port: state.port }] },
+        },
+      ],
+    });
+
+  async function adopt(): Promise<void> {
+    if (state.pid !== null) owned.delete(state.pid);
+    state.pid = await newWorkerd();
+    if (state.pid !== null) owned.add(state.pid);
+  }
+
+  async function start(): Promise<void> {
+    const turn = starting.then(async () => {
+      const miniflare = instance();
+      try {
+        await miniflare.ready;
+        state.port = Number((await miniflare.unsafeGetDirectURL()).port);
+      } catch (error) {
+        await miniflare.dispose().catch(() => {});
+        throw error;
+      }
+      state.miniflare = miniflare;
+      await adopt();
+    });
+    starting = turn.catch(() => {});
+    await turn;
+  }
+
+  async function stop(): Promise<void> {
+    const { miniflare, pid } = state;
+    state.miniflare = null;
+    state.pid = null;
+    await miniflare?.dispose();
+    if (pid !== null) owned.delete(pid);
+  }
+
+  async function kill(): Promise<void> {
+    const { pid } = state;
+    if (pid === null) throw new Error("workerd's pid is not known here");
+    const back = new Promise<void>((resolve) => {
+      state.restarted = resolve;
+    });
+    process.kill(pid, "SIGKILL");
+    await back;
+  }
+
+  await start();
+  return {
+    url: `http://127.0.0.1:${state.port}`,
+    get pid() {
+      return state.pid;
+    },
+    kill,
+    stop,
+    start,
+    close: stop,
+  };
+}
