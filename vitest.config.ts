@@ -19,6 +19,18 @@ export default defineConfig({
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
         test: { name: "workerd", include: ["**/*.workerd.test.ts"], exclude: outside },
       },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          exclude: outside,
+          globalSetup: ["test/e2e/shared-stack.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          // Each file may start daemons, sandboxes and agents: more at once only wait for each other.
+          maxWorkers: 2,
+        },
+      },
     ],
   },
 });

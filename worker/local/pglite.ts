@@ -1,14 +1,14 @@
 /** Owns PGlite as a database behind the local endpoint: one query at a time, over PostgreSQL's own protocol, so that values stay raw text. */
 
 import { existsSync } from "node:fs";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { PGlite, protocol, messages as wire } from "@electric-sql/pglite";
 import { completion, leavesTraces, sqlErrorOf, type Batch, type Database, type Statement, type StatementResult } from "./sql-endpoint.ts";
 
-// dist/index.js of the package: an upgrade brings a template of its own.
-const template = join(dirname(fileURLToPath(import.meta.resolve("@electric-sql/pglite"))), "marionette-template.tar");
+// Beside the package's own files: an upgrade brings a template of its own.
+const template = join(dirname(createRequire(import.meta.url).resolve("@electric-sql/pglite")), "marionette-template.tar");
 
 /** An empty database as a tar, made once: making one anew takes ten times as long as unpacking it. */
 async function emptyDatabase(): Promise<Blob> {
@@ -25,10 +25,19 @@ async function emptyDatabase(): Promise<Blob> {
   return new Blob([new Uint8Array(await readFile(template))]);
 }
 
+/** Makes a data directory whole or not at all, so that a start that is cut short leaves nothing to trip over. */
+async function makeDirectory(dir: string): Promise<void> {
+  const partial = `${dir}.partial`;
+  await rm(partial, { recursive: true, force: true });
+  const db = await PGlite.create({ dataDir: partial, loadDataDir: await emptyDatabase() });
+  await db.close();
+  await rename(partial, dir);
+}
+
 /** Opens PGlite in `dir`, or in memory. */
 export async function openPglite(dir: string | null): Promise<Database> {
-  const fresh = dir === null || !existsSync(join(dir, "PG_VERSION"));
-  const db = await PGlite.create({ ...(dir !== null && { dataDir: dir }), ...(fresh && { loadDataDir: await emptyDatabase() }) });
+  if (dir !== null && !existsSync(dir)) await makeDirectory(dir);
+  const db = await PGlite.create(dir === null ? { loadDataDir: await emptyDatabase() } : { dataDir: dir });
   await db.exec("SET timezone TO 'UTC'");
   const { parse, bind, describe, execute, sync } = protocol.serialize;
 
@@ -79,7 +88,6 @@ export async function openPglite(dir: string | null): Promise<Database> {
 
   return {
     run: (statements, batch) => queued(() => exclusive(statements, batch)),
-    exec: (sql) => queued(async () => void (await db.exec(sql))),
     close: () => queued(() => db.close()),
   };
 }

@@ -17,10 +17,10 @@ describe.each(behind)("the Neon driver in front of $name", ({ options }) => {
     neonConfig.fetchEndpoint = () => `${postgres.endpoint}/sql`;
     neonConfig.disableWarningInBrowsers = true;
     sql = neon(postgres.url, { fullResults: true });
-    await postgres.exec(`DROP TABLE IF EXISTS ${table}; CREATE TABLE ${table} (id int PRIMARY KEY, name text, at timestamptz, data jsonb, big bigint, tags text[], flag boolean, bytes bytea)`);
+    await postgres.query(`CREATE TABLE ${table} (id int PRIMARY KEY, name text, at timestamptz, data jsonb, big bigint, tags text[], flag boolean, bytes bytea)`);
   });
   afterAll(async () => {
-    await postgres.exec(`DROP TABLE ${table}`);
+    await postgres.query(`DROP TABLE ${table}`);
     await postgres.close();
   });
 

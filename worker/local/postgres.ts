@@ -21,8 +21,10 @@ export interface Postgres {
   endpoint: string;
   /** What runs behind the endpoint, in words. */
   kind: "PGlite" | "PostgreSQL";
-  /** Runs SQL as it stands, several statements at once if need be: for migrations. */
-  exec(sql: string): Promise<void>;
+  /** Runs one statement and answers its rows, values as PostgreSQL's text. */
+  query(statement: string): Promise<Record<string, unknown>[]>;
+  /** Runs all statements, or none. */
+  transaction(statements: string[]): Promise<void>;
   /** While false, requests are answered as by a database that is down. */
   setAvailable(available: boolean): void;
   close(): Promise<void>;
@@ -41,7 +43,13 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     url,
     endpoint: `http://127.0.0.1:${endpoint.port}`,
     kind: options.databaseUrl === undefined ? "PGlite" : "PostgreSQL",
-    exec: database.exec,
+    query: async (statement) => {
+      const [result] = await database.run([{ query: statement, params: [] }], null);
+      return result ? result.rows.map((row) => Object.fromEntries(result.fields.map(({ name }, i) => [name, row[i]]))) : [];
+    },
+    transaction: async (statements) => {
+      await database.run(statements.map((query) => ({ query, params: [] })), { begin: "BEGIN" });
+    },
     setAvailable: (available) => {
       endpoint.available = available;
     },
@@ -93,5 +101,5 @@ async function openPool(connectionString: string): Promise<Database> {
     }
   }
 
-  return { run, exec: async (sql) => void (await pool.query(sql)), close: () => pool.end() };
+  return { run, close: () => pool.end() };
 }

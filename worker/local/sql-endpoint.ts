@@ -31,8 +31,6 @@ export interface Batch {
 /** A database that runs statements: one alone, or several in one transaction. */
 export interface Database {
   readonly run: (statements: Statement[], batch: Batch | null) => Promise<StatementResult[]>;
-  /** Runs several statements as they stand, without parameters (a migration). */
-  readonly exec: (sql: string) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
