@@ -1,0 +1,110 @@
+/** Owns a small stand-in for the runner around one adapter: real processes, remembered events, a gate that a test answers. */
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { Secret } from "../../sdk/protocol/index.ts";
+import type { AdapterContext, AgentProcess, Emitted, GateAnswer, GateCall } from "../../agent/adapters/adapter.ts";
+import type { AgentLaunch } from "../../agent/runner/spec.ts";
+
+export interface Stage {
+  context: AdapterContext;
+  events: Emitted[];
+  /** Every call that came to the gate, in order. */
+  asked: GateCall[];
+  conversations: string[];
+  /** The processes that the adapter started. */
+  processes: AgentProcess[];
+  /** Arguments and environment of each start. */
+  starts: { args: readonly string[]; env: Readonly<Record<string, string>> }[];
+  interrupt(): void;
+  of<T extends Emitted["type"]>(type: T): Extract<Emitted, { type: T }>["data"][];
+}
+
+export interface StageOptions {
+  launch: Partial<AgentLaunch> & Pick<AgentLaunch, "adapter" | "binary">;
+  prompt: string;
+  home: string;
+  workspace: string;
+  conversation?: string | null;
+  model?: string | null;
+  apiKey?: string | null;
+  /** The session's environment. */
+  env?: Record<string, string>;
+  /** Defaults to allowing everything. */
+  gate?: (call: GateCall) => GateAnswer | Promise<GateAnswer>;
+  onEvent?: (event: Emitted) => void | Promise<void>;
+}
+
+/** Directories of one test, not under the system's temp directory, because an agent may refuse that. */
+export function directories(): { home: string; workspace: string; [Symbol.dispose](): void } {
+  const root = mkdtempSync(join("/var/tmp", "adapter-"));
+  const made = { home: mkdtempSync(join(root, "home-")), workspace: mkdtempSync(join(root, "workspace-")) };
+  return { ...made, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true, maxRetries: 5 }) };
+}
+
+export function stage(options: StageOptions): Stage {
+  const interrupted = new AbortController();
+  const events: Emitted[] = [];
+  const asked: GateCall[] = [];
+  const conversations: string[] = [];
+  const processes: AgentProcess[] = [];
+  const starts: Stage["starts"] = [];
+  const launch: AgentLaunch = { name: options.launch.adapter, args: [], env: {}, ...options.launch };
+  const context: AdapterContext = {
+    task: { task_id: "task", run_id: "run", attempt: 1, prompt: options.prompt, conversation: options.conversation ?? null },
+    launch,
+    model: options.model ?? null,
+    workspace: options.workspace,
+    home: options.home,
+    apiKey: options.apiKey === null ? null : new Secret(options.apiKey ?? "key-of-the-test"),
+    interrupt: interrupted.signal,
+    async emit(event) {
+      events.push(event);
+      await options.onEvent?.(event);
+    },
+    async gate(call) {
+      asked.push(call);
+      if (!options.gate) return { allow: true };
+      const withdrawn = new Promise<GateAnswer>((resolve) => call.signal?.addEventListener("abort", () => resolve({ allow: false, reason: "withdrawn" }), { once: true }));
+      return Promise.race([Promise.resolve(options.gate(call)), withdrawn]);
+    },
+    start(args, env = {}) {
+      starts.push({ args, env });
+      const agent = startProcess(launch.binary, args, options.workspace, {
+        PATH: process.env["PATH"] ?? "",
+        HOME: options.home,
+        LANG: "C.UTF-8",
+        ...options.env,
+        ...launch.env,
+        ...env,
+      });
+      processes.push(agent);
+      return agent;
+    },
+    setConversation: (id) => void conversations.push(id),
+  };
+  const of = ((type: Emitted["type"]) => events.flatMap((event) => (event.type === type ? [event.data] : []))) as unknown as Stage["of"];
+  return { context, events, asked, conversations, processes, starts, interrupt: () => interrupted.abort(), of };
+}
+
+function startProcess(binary: string, args: readonly string[], cwd: string, env: Record<string, string>): AgentProcess {
+  const child = spawn(binary, args, { cwd, env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
+  const pid = child.pid;
+  if (pid === undefined) throw new Error(`cannot start ${binary}`);
+  const exited = new Promise<{ code: number | null; signal: string | null }>((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+  return {
+    pid,
+    stdin: child.stdin,
+    stdout: child.stdout,
+    stderr: child.stderr,
+    exited,
+    kill(signal) {
+      try {
+        process.kill(-pid, signal);
+      } catch {
+        // The group has ended already.
+      }
+    },
+  };
+}
