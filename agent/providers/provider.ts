@@ -1,6 +1,7 @@
 /** Owns the interface of a sandbox provider: one machine's way to run a runner, with capability flags instead of pretence. */
 
 import type { ProviderCapabilities, RunError, SandboxKind } from "../../sdk/protocol/index.ts";
+import type { AgentLaunch } from "../runner/spec.ts";
 
 /** Directories on the host that belong to one runner; the provider shows them to it at the paths that it chooses. */
 export interface SandboxDirectories {
@@ -8,6 +9,29 @@ export interface SandboxDirectories {
   home: string;
   /** Journal and runner.json. */
   state: string;
+  /** What the daemon and the provider remember of the runner; never shown to it. */
+  record: string;
+}
+
+/** Who owns what the sandbox may write, where that is not the daemon's own user. */
+export interface Owner {
+  uid: number;
+  gid: number;
+}
+
+/** A part of the host's disk that an agent's program needs, shown read-only. */
+export interface HostMount {
+  source: string;
+  target: string;
+}
+
+/** An agent's command as it was found on the host. */
+export interface FoundAgent {
+  launch: AgentLaunch;
+  /** The binary's absolute path on the host; null where there is none. */
+  path: string | null;
+  /** Files and directories on the host that the command needs. */
+  needs: readonly string[];
 }
 
 /** Paths and server address as the runner inside the sandbox sees them. */
@@ -17,6 +41,9 @@ export interface SandboxView {
   state: string;
   /** Unix socket to the daemon's relay, where the sandbox reaches the control plane through it. */
   socket?: string;
+  /** Node's binary, and the directory of runner.js and example.js. */
+  node: string;
+  bundle: string;
 }
 
 export interface StartRequest {
@@ -25,6 +52,7 @@ export interface StartRequest {
   tenant_id: string;
   epoch: number;
   directories: SandboxDirectories;
+  mounts: readonly HostMount[];
   /** One JSON line for the runner's stdin. */
   secrets: string;
 }
@@ -62,13 +90,23 @@ export interface Provider {
   probe(): Promise<Availability>;
   /** In words, what holds an agent that this provider runs. */
   readonly isolation: string;
+  /** What holds the runners that it starts now; null before the first `probe`. */
+  readonly sandbox: SandboxKind | null;
+  /** The user that runs inside; null where it is the daemon's own. */
+  readonly owner: Owner | null;
   view(directories: SandboxDirectories): SandboxView;
+  /** Where an agent that the host has is found inside the sandbox, and what must be shown there for it. */
+  place(agent: FoundAgent): { launch: AgentLaunch; mounts: HostMount[] };
   /** Starts the sandbox with a runner in it. `runner.json` is already in `directories.state`. Throws `ProviderError`. */
   start(request: StartRequest): Promise<RunningSandbox>;
   /** Sandboxes of this daemon that run now, also ones from before the daemon's own restart. */
   adopt(): Promise<RunningSandbox[]>;
-  /** Ends it and removes it; true where it existed. Directories stay. */
+  /** Asks the runner to stop in order and waits at most `graceSeconds`; false where it still runs. */
+  stop(runnerId: string, graceSeconds: number): Promise<boolean>;
+  /** Ends it with all that it started and removes it; true where it existed. Directories stay. */
   destroy(runnerId: string): Promise<boolean>;
+  /** The last characters that the runner's own process wrote to stdout and stderr. */
+  output(runnerId: string, characters: number): Promise<string>;
   /** Releases what the provider holds itself (clients, watchers); sandboxes live on. */
   close(): Promise<void>;
 }

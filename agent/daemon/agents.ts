@@ -1,0 +1,97 @@
+/** Owns which agents this host knows, and where their programs lie. Programs are looked up, never run. */
+
+import { constants } from "node:fs";
+import { access, realpath, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { delimiter, dirname, isAbsolute, join, resolve, sep } from "node:path";
+import type { HostAgent } from "../../sdk/protocol/index.ts";
+import type { CustomAgent } from "../config/schema.ts";
+import type { FoundAgent, SandboxView } from "../providers/provider.ts";
+import type { AgentLaunch } from "../runner/spec.ts";
+
+type BuiltIn = Omit<AgentLaunch, "name">;
+
+/** Agents that need no registration. `example` is bundled and speaks the custom protocol. */
+const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
+  claude: { adapter: "claude", binary: "claude", args: [], env: {}, how_to_get: "npm install -g @anthropic-ai/claude-code" },
+  codex: { adapter: "codex", binary: "codex", args: [], env: {}, how_to_get: "npm install -g @openai/codex" },
+  gemini: { adapter: "acp", binary: "gemini", args: ["--acp"], env: {}, how_to_get: "npm install -g @google/gemini-cli" },
+  opencode: { adapter: "acp", binary: "opencode", args: ["acp"], env: {}, how_to_get: "npm install -g opencode-ai" },
+  "claude-acp": { adapter: "acp", binary: "claude-agent-acp", args: [], env: {}, how_to_get: "npm install -g @agentclientprotocol/claude-agent-acp" },
+  "codex-acp": { adapter: "acp", binary: "codex-acp", args: [], env: {}, how_to_get: "npm install -g @agentclientprotocol/codex-acp" },
+};
+export const EXAMPLE = "example";
+
+export interface AgentHost {
+  custom: Readonly<Record<string, CustomAgent>>;
+  /** PATH of the daemon. */
+  path: string;
+  /** Directories that no sandbox may be shown, such as the daemon's data. */
+  hidden: readonly string[];
+}
+
+/** All names, sorted: built-in and registered; a registered one wins over a built-in of its name. */
+export function agentNames(host: AgentHost): string[] {
+  return [...new Set([...Object.keys(BUILT_IN), EXAMPLE, ...Object.keys(host.custom)])].sort();
+}
+
+/** The agent as found on this host; null where no agent has that name. */
+export async function findAgent(name: string, host: AgentHost, view: Pick<SandboxView, "node" | "bundle">): Promise<FoundAgent | null> {
+  const custom = Object.hasOwn(host.custom, name) ? host.custom[name] : undefined;
+  if (!custom && name === EXAMPLE) {
+    return { launch: { name, adapter: "custom", binary: view.node, args: [join(view.bundle, "example.js")], env: {} }, path: view.node, needs: [] };
+  }
+  const known = custom ?? (Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined);
+  if (!known) return null;
+  const launch: AgentLaunch = { name, adapter: known.adapter, binary: known.binary, args: [...known.args], env: { ...known.env }, ...(known.how_to_get !== undefined && { how_to_get: known.how_to_get }) };
+  const path = await which(known.binary, host.path);
+  if (path === null) return { launch, path, needs: [] };
+  const files = [path, ...known.args.filter(isAbsolute)];
+  return { launch, path, needs: [...new Set((await Promise.all(files.map((file) => needsOf(file, host.hidden)))).flat())] };
+}
+
+/** The agents' availability for the host's report. */
+export async function agentReport(host: AgentHost, view: Pick<SandboxView, "node" | "bundle">): Promise<HostAgent[]> {
+  return Promise.all(
+    agentNames(host).map(async (name) => {
+      const found = await findAgent(name, host, view);
+      if (found?.path) return { name, available: true, detail: (name === EXAMPLE ? "bundled" : found.path).slice(0, 1_000) };
+      return { name, available: false, detail: missingHint(found?.launch ?? { name, binary: name }).slice(0, 1_000) };
+    }),
+  );
+}
+
+/** Why an agent cannot run here and what to do about it. */
+export function missingHint(launch: Pick<AgentLaunch, "binary" | "how_to_get" | "name">): string {
+  return `${launch.binary} was not found on this host${launch.how_to_get ? `: ${launch.how_to_get}` : `: install it or correct agents.custom.${launch.name}.binary in marionette.yaml`}`;
+}
+
+/** The hint for a name that no agent has. */
+export function unknownHint(name: string, host: AgentHost): string {
+  return `This host knows ${agentNames(host).join(", ")}. Register '${name}' under agents.custom in marionette.yaml, with binary and args.`;
+}
+
+/** Absolute path of an executable file, looked up as a shell would; null where there is none. */
+export async function which(binary: string, path: string): Promise<string | null> {
+  const candidates = binary.includes("/") ? [resolve(binary)] : path.split(delimiter).filter(Boolean).map((directory) => join(directory, binary));
+  for (const candidate of candidates) {
+    const usable = await access(candidate, constants.X_OK).then(async () => (await stat(candidate)).isFile(), () => false);
+    if (usable) return resolve(candidate);
+  }
+  return null;
+}
+
+/** What a sandbox must be shown for this file to work: its directory, the one that it links to, and a whole package tree where it lies in one. */
+async function needsOf(file: string, hidden: readonly string[]): Promise<string[]> {
+  const real = await realpath(file).catch(() => null);
+  if (real === null || !(await stat(real)).isFile()) return [];
+  return [...new Set([file, real].map((path) => shown(path, hidden)))];
+}
+
+function shown(path: string, hidden: readonly string[]): string {
+  const modules = path.indexOf(`${sep}node_modules${sep}`);
+  const directory = modules === -1 ? dirname(path) : path.slice(0, modules + `${sep}node_modules`.length);
+  // A home, or a directory that holds what must stay hidden, is not shown for one program's sake.
+  const forbidden = [homedir(), ...hidden].some((other) => other === directory || other.startsWith(directory === sep ? sep : `${directory}${sep}`));
+  return forbidden ? path : directory;
+}

@@ -1,0 +1,247 @@
+/** Owns the daemon: composes its parts, answers its HostObject, and says hello. */
+
+import { randomBytes } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { RpcTarget, type RpcStub } from "capnweb";
+import {
+  HOST_LINK_VERSION, hostWelcome, idOf, isId, Secret, spawnSpec, understands,
+  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Spawned, type SpawnSpec,
+} from "../../sdk/protocol/index.ts";
+import type { Config } from "../config/schema.ts";
+import { makeProvider, isProviderName, PROVIDER_NAMES } from "../providers/registry.ts";
+import type { Provider } from "../providers/provider.ts";
+import type { RunnerSpec } from "../runner/spec.ts";
+import { findAgent, unknownHint, type AgentHost } from "./agents.ts";
+import { bundleDirectory, fillCache } from "./bundle.ts";
+import { hostInfo } from "./capacity.ts";
+import { listFiles, readFile as readWorkspaceFile } from "./files.ts";
+import { Layout, makeDirectories } from "./layout.ts";
+import { Link } from "./link.ts";
+import type { Logger } from "./log.ts";
+import { planWelcome } from "./reconcile.ts";
+import { Records } from "./records.ts";
+import { SessionSecrets } from "./secrets.ts";
+import { Supervisor } from "./supervisor.ts";
+
+const UPDATE_MS = 30_000;
+
+export interface DaemonOptions {
+  server: string;
+  token: string;
+  pool: string;
+  labels: Record<string, string>;
+  name: string | undefined;
+  maxRunners: number | undefined;
+  config: Config;
+  data: string;
+  /** A built runner.js; absent: the one beside the daemon, else built from the sources. */
+  runnerBundle: string | undefined;
+  /** Directory of the daemon's own file, and of the sources. */
+  beside: string;
+  version: string;
+  env: NodeJS.ProcessEnv;
+  log: Logger;
+}
+
+export class HostDaemon {
+  readonly #options: DaemonOptions;
+  readonly #layout: Layout;
+  readonly #secrets = new SessionSecrets();
+  readonly #providers: Provider[] = [];
+  readonly #supervisor: Supervisor;
+  readonly #link: Link;
+  readonly #agents: AgentHost;
+  #bundle = "";
+  #hostId: string | null = null;
+  #info: HostInfo | null = null;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    this.#layout = new Layout(options.data);
+    this.#agents = { custom: options.config.agents.custom, path: options.env["PATH"] ?? "", hidden: [options.data] };
+    this.#supervisor = new Supervisor({
+      layout: this.#layout,
+      records: new Records(this.#layout),
+      provider: async (name) => this.#provider(name),
+      secrets: (sessionId) => this.#secrets.line(sessionId),
+      server: options.server,
+      log: options.log,
+      onEnd: (report) => void this.#tell(report),
+    });
+    this.#link = new Link({
+      server: options.server,
+      token: new Secret(options.token),
+      hostId: () => this.#hostId,
+      onConnect: (door) => this.#hello(door),
+      log: options.log,
+    });
+  }
+
+  /** Takes up what runs, then connects and stays connected. Resolves when the daemon is ready to, not when it is connected. */
+  async start(): Promise<void> {
+    const { config, data, runnerBundle, beside, env, log } = this.#options;
+    await this.#layout.make();
+    const [dataId, hostId, bundle] = await Promise.all([ownName(this.#layout.dataId), readFile(this.#layout.hostId, "utf8").catch(() => ""), bundleDirectory(this.#layout.bundle, runnerBundle, beside, beside)]);
+    this.#hostId = isId("host", hostId.trim()) ? hostId.trim() : null;
+    this.#bundle = bundle;
+    const cache = join(this.#layout.cache, basename(bundle));
+    const context = { config: config.providers, runners: this.#layout.runners, dataId, hostId: () => this.#hostId, bundle, cache, hidden: [data], env, log };
+    this.#providers.push(...(await Promise.all(PROVIDER_NAMES.map((name) => makeProvider(name, context)))));
+    const info = await this.#look();
+    for (const { name, available, detail } of info.providers) log.info("provider", { provider: name, available, detail, default: name === info.default_provider });
+    const local = this.#providers.find(({ name }) => name === "process");
+    // Only the first start on a new build waits for it: a few dozen milliseconds that every later runner saves.
+    await fillCache(cache, bundle, local?.owner ?? null);
+    await this.#supervisor.resume(this.#providers.filter(({ name }) => info.providers.some((provider) => provider.name === name && provider.available)));
+    this.#link.open();
+    this.#timer = setInterval(() => void this.#refresh(), UPDATE_MS);
+  }
+
+  /** Leaves the control plane; runners live on (`keep`) or are stopped in order (`stop`). */
+  async close(runners: "keep" | "stop"): Promise<void> {
+    clearInterval(this.#timer);
+    await (runners === "stop" ? this.#supervisor.stop(3) : this.#supervisor.close());
+    await this.#link.close();
+    await Promise.all(this.#providers.map((provider) => provider.close()));
+  }
+
+  /** Whether the HostObject knows of this daemon now. */
+  get connected(): boolean {
+    return this.#link.door !== null;
+  }
+
+  #provider(name: string): Provider {
+    const provider = this.#providers.find((other) => other.name === name);
+    if (!provider) throw new Error(`this host has no provider '${name}'`);
+    return provider;
+  }
+
+  async #look(): Promise<HostInfo> {
+    const { name, version, pool, labels, maxRunners, config } = this.#options;
+    const view = { node: process.execPath, bundle: this.#bundle };
+    return (this.#info = await hostInfo(
+      { name, version, pool, labels, maxRunners: maxRunners ?? config.max_runners, defaultProvider: config.providers.default, agents: this.#agents, view },
+      this.#providers,
+    ));
+  }
+
+  /** Engines start, images get built and agents installed while the daemon runs. */
+  async #refresh(): Promise<void> {
+    const before = JSON.stringify(this.#info);
+    const info = await this.#look().catch((error: unknown) => {
+      this.#options.log.warn("host.look_failed", { error: String(error) });
+      return null;
+    });
+    if (info && JSON.stringify(info) !== before) await this.#link.door?.update(info).catch(() => {});
+  }
+
+  async #hello(door: RpcStub<HostDoor>): Promise<void> {
+    const info = await this.#look();
+    const runners = this.#supervisor.reports();
+    const welcome = hostWelcome.parse(await door.hello({ version: HOST_LINK_VERSION, info, runners }, new DaemonTarget(this)));
+    if (!understands(HOST_LINK_VERSION, welcome.version)) throw new Error(`the control plane speaks version ${welcome.version} of the host link, this daemon ${HOST_LINK_VERSION}: update the older one`);
+    if (welcome.host_id !== this.#hostId) {
+      this.#hostId = welcome.host_id;
+      await writeFile(this.#layout.hostId, `${welcome.host_id}\n`, { mode: 0o600 });
+    }
+    this.#options.log.info("link.welcome", { host: welcome.host_id, server: this.#options.server, runners: runners.length, destroy: welcome.destroy.length });
+    const plan = planWelcome(runners, welcome.destroy);
+    // Not awaited by the link: ending a sandbox may take longer than being connected.
+    void Promise.all([...plan.destroy.map((id) => this.#supervisor.destroy(id, "not wanted by the control plane")), ...plan.forget.map((id) => this.#supervisor.forget(id))]).catch((error: unknown) =>
+      this.#options.log.error("host.reconcile_failed", { error: String(error) }),
+    );
+  }
+
+  /** Tells the object of an ended runner; unheard, the next hello says it again. */
+  async #tell(report: RunnerReport): Promise<void> {
+    const door = this.#link.door;
+    if (!door) return;
+    try {
+      await door.report(report);
+      await this.#supervisor.forget(report.runner_id);
+    } catch (error) {
+      this.#options.log.warn("link.report_failed", { runner: report.runner_id, error: String(error) });
+    }
+  }
+
+  /** See `Daemon.spawn`. */
+  async spawn(input: SpawnSpec): Promise<Spawned> {
+    const parsed = spawnSpec.safeParse(input);
+    if (!parsed.success) return { ok: false, retryable: false, error: { code: "internal", message: `the host cannot read the order: ${parsed.error.issues[0]?.path.join(".") ?? ""}: ${parsed.error.issues[0]?.message ?? ""}` } };
+    const spec = parsed.data;
+    this.#secrets.keep(spec.session_id, spec.secrets);
+    const name = spec.provider ?? this.#info?.default_provider ?? "process";
+    if (!isProviderName(name)) return { ok: false, retryable: false, error: { code: "provider_failed", message: `this host has no provider '${name}'`, hint: `It has ${PROVIDER_NAMES.join(" and ")}.` } };
+    const provider = this.#provider(name);
+    const directories = this.#layout.directories(spec);
+    const view = provider.view(directories);
+    const found = await findAgent(spec.agent, this.#agents, view);
+    const placed = found ? provider.place(found) : { launch: null, mounts: [] };
+    const runner: RunnerSpec = {
+      runner_id: spec.runner_id, session_id: spec.session_id, epoch: spec.epoch, run_token: spec.run_token, server: this.#options.server,
+      ...(view.socket !== undefined && { socket: view.socket }),
+      agent: placed.launch, agent_name: spec.agent, ...(found === null && { agent_hint: unknownHint(spec.agent, this.#agents) }),
+      model: spec.model, env: spec.env, keep_raw: spec.keep_raw, needs_key: spec.needs_key, workspace: view.workspace, home: view.home, state: view.state,
+    };
+    const { runner_id, session_id, tenant_id, workspace_id, epoch } = spec;
+    return this.#supervisor.spawn(
+      { runner_id, session_id, tenant_id, workspace_id, epoch, provider: name, sandbox: provider.sandbox, isolation: provider.isolation, mounts: placed.mounts },
+      () => makeDirectories(directories, provider.owner, { "runner.json": JSON.stringify(runner) }),
+    );
+  }
+
+  /** See `Daemon.destroy`. */
+  async destroy(runnerId: string, reason: string): Promise<void> {
+    await this.#supervisor.destroy(idOf("runner").parse(runnerId), reason.slice(0, 500));
+  }
+
+  /** See `Daemon.forget`. */
+  async forget(sessionId: string): Promise<void> {
+    this.#secrets.forget(idOf("session").parse(sessionId));
+  }
+
+  /** See `Daemon.listFiles`. */
+  async listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>> {
+    return listFiles(this.#layout.workspace(idOf("workspace").parse(workspaceId)), path);
+  }
+
+  /** See `Daemon.readFile`. */
+  async readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
+    return readWorkspaceFile(this.#layout.workspace(idOf("workspace").parse(workspaceId)), path, offset, length);
+  }
+}
+
+/** What the object may call; only these methods are reachable over the link. */
+class DaemonTarget extends RpcTarget implements Daemon {
+  readonly #daemon: HostDaemon;
+  constructor(daemon: HostDaemon) {
+    super();
+    this.#daemon = daemon;
+  }
+  spawn(spec: SpawnSpec): Promise<Spawned> {
+    return this.#daemon.spawn(spec);
+  }
+  destroy(runnerId: string, reason: string): Promise<void> {
+    return this.#daemon.destroy(runnerId, reason);
+  }
+  forget(sessionId: string): Promise<void> {
+    return this.#daemon.forget(sessionId);
+  }
+  listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>> {
+    return this.#daemon.listFiles(workspaceId, path);
+  }
+  readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
+    return this.#daemon.readFile(workspaceId, path, offset, length);
+  }
+}
+
+/** A random name for the data directory, made once. */
+async function ownName(path: string): Promise<string> {
+  const kept = await readFile(path, "utf8").catch(() => "");
+  if (/^[0-9a-f]{16}$/.test(kept.trim())) return kept.trim();
+  const made = randomBytes(8).toString("hex");
+  await writeFile(path, `${made}\n`, { mode: 0o600 });
+  return made;
+}

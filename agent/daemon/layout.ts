@@ -1,0 +1,76 @@
+/** Owns where everything lies in the daemon's data directory, and who may read it. */
+
+import { chown, mkdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { spawn } from "node:child_process";
+import type { Owner, SandboxDirectories } from "../providers/provider.ts";
+
+/** Paths below the data directory. Names are ids, which the protocol's schemas have checked. */
+export class Layout {
+  readonly root: string;
+  constructor(root: string) {
+    this.root = root;
+  }
+  /** The host's id, as the control plane gave it. */
+  get hostId(): string {
+    return join(this.root, "host_id");
+  }
+  /** A random name of this data directory, by which its sandboxes are known again. */
+  get dataId(): string {
+    return join(this.root, "data_id");
+  }
+  get runners(): string {
+    return join(this.root, "runners");
+  }
+  get cache(): string {
+    return join(this.root, "cache");
+  }
+  get bundle(): string {
+    return join(this.root, "bundle");
+  }
+  workspace(workspaceId: string): string {
+    return join(this.root, "workspaces", workspaceId);
+  }
+  runner(runnerId: string): string {
+    return join(this.runners, runnerId);
+  }
+  directories(ids: { workspace_id: string; session_id: string; runner_id: string }): SandboxDirectories {
+    const record = this.runner(ids.runner_id);
+    return { workspace: this.workspace(ids.workspace_id), home: join(this.root, "sessions", ids.session_id, "home"), state: join(record, "state"), record };
+  }
+  /** Makes the data directory, closed to other users. */
+  async make(): Promise<void> {
+    await mkdir(this.root, { recursive: true, mode: 0o700 });
+    await Promise.all([this.runners, this.cache, join(this.root, "workspaces"), join(this.root, "sessions")].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
+  }
+}
+
+/** Makes a runner's directories and the private files of its state; what the sandbox writes belongs to `owner`. */
+export async function makeDirectories(directories: SandboxDirectories, owner: Owner | null, stateFiles: Readonly<Record<string, string>>): Promise<void> {
+  await mkdir(directories.record, { recursive: true, mode: 0o700 });
+  await Promise.all([directories.workspace, directories.home, directories.state].map((path) => makeOwned(path, owner)));
+  await Promise.all(
+    Object.entries(stateFiles).map(async ([name, text]) => {
+      const path = join(directories.state, name);
+      await writeFile(path, text, { mode: 0o600 });
+      if (owner) await chown(path, owner.uid, owner.gid);
+    }),
+  );
+}
+
+async function makeOwned(path: string, owner: Owner | null): Promise<void> {
+  const fresh = (await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined;
+  if (!owner) return;
+  if (fresh) return chown(path, owner.uid, owner.gid);
+  const now = await stat(path);
+  // A workspace that another provider filled as another user would be unwritable inside.
+  if (now.uid !== owner.uid) await chownTree(path, owner);
+}
+
+function chownTree(path: string, owner: Owner): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("chown", ["-hR", `${owner.uid}:${owner.gid}`, path], { stdio: "ignore" });
+    child.once("error", reject);
+    child.once("exit", (code) => (code === 0 ? resolve() : reject(new Error(`chown of ${path} ended with ${code}`))));
+  });
+}

@@ -1,0 +1,245 @@
+/** Owns the runners of this host: starts them, watches them, starts them again, ends them; one at a time per runner. */
+
+import { join } from "node:path";
+import type { RunnerReport, Spawned } from "../../sdk/protocol/index.ts";
+import { ProviderError, type Provider, type RunningSandbox } from "../providers/provider.ts";
+import type { Layout } from "./layout.ts";
+import type { Logger } from "./log.ts";
+import { displaced, planStart } from "./reconcile.ts";
+import type { Records, RunnerRecord } from "./records.ts";
+import { openRelay, type Relay } from "./relay.ts";
+import { described, judge, type RunnerExit } from "./watchdog.ts";
+
+export interface SupervisorOptions {
+  layout: Layout;
+  records: Records;
+  provider: (name: string) => Promise<Provider>;
+  /** The line for a runner's stdin. */
+  secrets: (sessionId: string) => string;
+  server: string;
+  log: Logger;
+  /** A runner has ended and will not come back. */
+  onEnd: (report: RunnerReport) => void;
+}
+
+interface Entry {
+  record: RunnerRecord;
+  state: "starting" | "running" | "exited";
+  exit: RunnerExit | null;
+  reason: string | null;
+  restarts: number[];
+  relay: Relay | null;
+  /** Set when its end is wanted, so that nobody starts it again. */
+  unwanted: boolean;
+  /** Grows with every start; an exit of an earlier one is stale. */
+  generation: number;
+  work: Promise<unknown>;
+  answer: Spawned | null;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #entries = new Map<string, Entry>();
+  #closing = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Reports of all runners, also of ended ones until `forget`. */
+  reports(): RunnerReport[] {
+    return [...this.#entries.values()].filter(({ state }) => state !== "starting").map(reportOf);
+  }
+  get running(): number {
+    return [...this.#entries.values()].filter(({ state }) => state !== "exited").length;
+  }
+
+  /** Takes up the runners of an earlier daemon on this directory, and starts again those that died meanwhile. */
+  async resume(providers: readonly Provider[]): Promise<void> {
+    const { records, log } = this.#options;
+    const [known, sandboxes] = await Promise.all([records.all(), Promise.all(providers.map(async (provider) => (await provider.adopt()).map((sandbox) => ({ provider, ...sandbox }))))]);
+    const running = sandboxes.flat();
+    const plan = planStart(known, running);
+    const byId = new Map(running.map((sandbox) => [sandbox.runner_id, sandbox]));
+    await Promise.all(running.filter(({ runner_id }) => plan.destroy.includes(runner_id)).map(({ provider, runner_id }) => provider.destroy(runner_id)));
+    await Promise.all(
+      known.map(async (record) => {
+        const sandbox = byId.get(record.runner_id);
+        const entry = this.#enter(record);
+        await this.#serial(entry, async () => {
+          log.info(sandbox ? "runner.adopted" : "runner.missing", fieldsOf(record));
+          if (!sandbox) return this.#again(entry, { code: null, signal: null, reason: "it ended while the daemon was away" });
+          await this.#openRelay(entry);
+          this.#follow(entry, sandbox);
+        }).catch((error: unknown) => this.#end(entry, { code: null, signal: null, reason: null }, `it could not be started again: ${messageOf(error)}`));
+      }),
+    );
+  }
+
+  /**
+   * Starts a runner whose directories and runner.json `prepare` makes; asked again for the same runner, it answers as before.
+   * An older attachment of the same session is ended first.
+   */
+  async spawn(record: RunnerRecord, prepare: () => Promise<void>): Promise<Spawned> {
+    const existing = this.#entries.get(record.runner_id);
+    if (existing) {
+      await existing.work;
+      if (existing.answer) return existing.answer;
+      return { ok: true, provider: existing.record.provider, sandbox: existing.record.sandbox, isolation: existing.record.isolation };
+    }
+    const others = [...this.#entries.values()].filter(({ state }) => state !== "exited").map(({ record }) => record);
+    if (this.#closing) return refused("host_unavailable", "the host's daemon is stopping");
+    if (others.some((other) => other.session_id === record.session_id && other.epoch > record.epoch)) return refused("host_unavailable", "a newer attachment of the session runs here", false);
+    const entry = this.#enter(record);
+    entry.answer = await this.#serial(entry, async (): Promise<Spawned> => {
+      await Promise.all(displaced(others, record).map((id) => this.destroy(id, "displaced by a newer attachment")));
+      try {
+        await prepare();
+        await Promise.all([this.#options.records.save(record), this.#openRelay(entry)]);
+        await this.#start(entry);
+        return { ok: true, provider: record.provider, sandbox: record.sandbox, isolation: record.isolation };
+      } catch (error) {
+        this.#options.log.warn("runner.start_failed", { ...fieldsOf(record), error: messageOf(error) });
+        await this.#discard(entry);
+        if (error instanceof ProviderError) return { ok: false, error: error.run, retryable: error.retryable };
+        return refused("provider_failed", `the host could not start the runner: ${messageOf(error)}`);
+      }
+    });
+    return entry.answer;
+  }
+
+  /** Ends a runner and forgets it; unknown ids are fine. */
+  async destroy(runnerId: string, reason: string): Promise<void> {
+    const entry = this.#entries.get(runnerId);
+    if (!entry) return;
+    entry.unwanted = true;
+    await this.#serial(entry, async () => {
+      if (!this.#entries.has(runnerId)) return;
+      const provider = await this.#options.provider(entry.record.provider);
+      entry.generation++;
+      await provider.destroy(runnerId);
+      this.#options.log.info("runner.destroyed", { ...fieldsOf(entry.record), reason });
+      await this.#discard(entry);
+    });
+  }
+
+  /** Drops what is kept of ended runners whose report has arrived. */
+  async forget(runnerId: string): Promise<void> {
+    const entry = this.#entries.get(runnerId);
+    if (entry?.state === "exited") await this.#serial(entry, () => this.#discard(entry));
+  }
+
+  /** Lets go of the runners, which live on. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#entries.values()].map(async (entry) => {
+      await entry.work;
+      entry.generation++;
+      await entry.relay?.close();
+    }));
+  }
+
+  /** Stops every runner in order, within the grace; what did not end in order is found and started again on its journal by the next daemon. */
+  async stop(graceSeconds: number): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#entries.values()].map(async (entry) => {
+      await entry.work;
+      if (entry.state === "exited") return;
+      const provider = await this.#options.provider(entry.record.provider);
+      await provider.stop(entry.record.runner_id, graceSeconds);
+      entry.generation++;
+      await provider.destroy(entry.record.runner_id);
+      await entry.relay?.close();
+    }));
+  }
+
+  #enter(record: RunnerRecord): Entry {
+    const entry: Entry = { record, state: "starting", exit: null, reason: null, restarts: [], relay: null, unwanted: false, generation: 0, work: Promise.resolve(), answer: null };
+    this.#entries.set(record.runner_id, entry);
+    return entry;
+  }
+
+  #serial<T>(entry: Entry, work: () => Promise<T>): Promise<T> {
+    const next = entry.work.then(work);
+    entry.work = next.catch(() => {});
+    return next;
+  }
+
+  async #start(entry: Entry): Promise<void> {
+    const { record } = entry;
+    const provider = await this.#options.provider(record.provider);
+    const directories = this.#options.layout.directories(record);
+    const began = performance.now();
+    const sandbox = await provider.start({ ...record, directories, secrets: this.#options.secrets(record.session_id) });
+    this.#options.log.info("runner.started", { ...fieldsOf(record), ms: Math.round((performance.now() - began) * 10) / 10 });
+    this.#follow(entry, sandbox);
+  }
+
+  #follow(entry: Entry, sandbox: RunningSandbox): void {
+    const generation = ++entry.generation;
+    entry.state = "running";
+    void sandbox.exited.then((exit) =>
+      this.#serial(entry, async () => {
+        if (entry.generation === generation && !entry.unwanted) await this.#again(entry, exit);
+      }).catch((error: unknown) => this.#end(entry, exit, `it could not be started again: ${messageOf(error)}`)),
+    );
+  }
+
+  async #again(entry: Entry, exit: RunnerExit): Promise<void> {
+    const { log } = this.#options;
+    const provider = await this.#options.provider(entry.record.provider);
+    const verdict = judge(entry.restarts, exit, Date.now());
+    const output = exit.code === 0 ? "" : (await provider.output(entry.record.runner_id, 500)).trim();
+    if (verdict.action === "end") {
+      await provider.destroy(entry.record.runner_id);
+      return this.#end(entry, exit, output === "" ? verdict.reason : `${verdict.reason}; its last words: ${output}`);
+    }
+    if (this.#closing) return;
+    log.warn("runner.crashed", { ...fieldsOf(entry.record), exit: described(exit), restart: verdict.restarts.length, delay_ms: verdict.delay_ms, output });
+    entry.restarts = verdict.restarts;
+    if (verdict.delay_ms > 0) await new Promise((resolve) => setTimeout(resolve, verdict.delay_ms));
+    // Destroyed or closed during the wait: both come after us in line and do the rest.
+    if (entry.unwanted || this.#closing) return;
+    await provider.destroy(entry.record.runner_id);
+    if (!entry.relay) await this.#openRelay(entry);
+    await this.#start(entry);
+  }
+
+  async #end(entry: Entry, exit: RunnerExit, reason: string): Promise<void> {
+    entry.state = "exited";
+    entry.exit = exit;
+    entry.reason = reason;
+    await entry.relay?.close();
+    entry.relay = null;
+    this.#options.log.info("runner.ended", { ...fieldsOf(entry.record), exit_code: exit.code, reason });
+    this.#options.onEnd(reportOf(entry));
+  }
+
+  async #openRelay(entry: Entry): Promise<void> {
+    const provider = await this.#options.provider(entry.record.provider);
+    const directories = this.#options.layout.directories(entry.record);
+    if (provider.view(directories).socket === undefined) return;
+    entry.relay = await openRelay(join(directories.state, "relay.sock"), this.#options.server, entry.record.session_id);
+  }
+
+  async #discard(entry: Entry): Promise<void> {
+    await entry.relay?.close();
+    entry.relay = null;
+    this.#entries.delete(entry.record.runner_id);
+    await this.#options.records.remove(entry.record.runner_id);
+  }
+}
+
+function reportOf({ record, state, exit, reason }: Entry): RunnerReport {
+  return {
+    runner_id: record.runner_id, session_id: record.session_id, epoch: record.epoch, provider: record.provider, sandbox: record.sandbox, isolation: record.isolation,
+    state: state === "exited" ? "exited" : "running", exit_code: exit?.code ?? null, reason: reason === null ? null : reason.slice(0, 1_000),
+  };
+}
+
+const fieldsOf = (record: RunnerRecord) => ({ runner: record.runner_id, session: record.session_id, epoch: record.epoch, provider: record.provider });
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+function refused(code: "host_unavailable" | "provider_failed", message: string, retryable = true): Spawned {
+  return { ok: false, error: { code, message: message.slice(0, 4_096) }, retryable };
+}

@@ -1,0 +1,41 @@
+/** Owns ending what a runner started: its namespace or group, and whatever escaped from either. */
+
+import { children, lives, marked, signal, type ProcessIdentity } from "./proc.ts";
+
+const ROUNDS = 50;
+
+/** The variable that every process of a runner inherits. */
+export function markOf(runnerId: string): { name: string; value: string; mark: string } {
+  const name = "MARIONETTE_RUNNER_ID";
+  return { name, value: runnerId, mark: `${name}=${runnerId}` };
+}
+
+/** Kills the process, its group, a namespace below it and all processes that carry the runner's mark; resolves when none is left. */
+export async function killTree(identity: ProcessIdentity | null, namespaced: boolean, mark: string): Promise<void> {
+  if (identity && (await lives(identity))) {
+    // Stopped, bubblewrap cannot start its child between our look and our kill; its child is the namespace's first process and takes all others along.
+    if (namespaced) {
+      signal(identity.pid, "SIGSTOP");
+      for (const child of await children(identity.pid)) signal(child, "SIGKILL");
+    }
+    signal(-identity.pid, "SIGKILL");
+    signal(identity.pid, "SIGKILL");
+  }
+  for (let round = 0; round < ROUNDS; round++) {
+    const left = await marked(mark);
+    if (left.length === 0 && !(identity && (await lives(identity)))) return;
+    for (const pid of left) signal(pid, "SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, 2 * (round + 1)));
+  }
+  throw new Error(`processes of ${mark} do not end`);
+}
+
+/** The runner's own process: below bubblewrap and its reaper, or the process itself. */
+export async function runnerPid(identity: ProcessIdentity, namespaced: boolean): Promise<number | null> {
+  if (!(await lives(identity))) return null;
+  if (!namespaced) return identity.pid;
+  const [first] = await children(identity.pid);
+  if (first === undefined) return null;
+  const [runner] = await children(first);
+  return runner ?? null;
+}

@@ -1,0 +1,229 @@
+/** Owns the `process` provider: a runner under bubblewrap where that works, else as a plain process that nothing isolates. */
+
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { existsSync, realpathSync } from "node:fs";
+import { open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { delimiter, dirname, join } from "node:path";
+import { promisify } from "node:util";
+import * as z from "zod";
+import type { ProviderCapabilities, SandboxKind } from "../../sdk/protocol/index.ts";
+import type { AgentLaunch } from "../runner/spec.ts";
+import { bubblewrapArguments, INSIDE } from "./bubblewrap.ts";
+import { FILE_VARIABLES, passedEnvironment, type ProviderContext } from "./context.ts";
+import { identify, lives, signal, type ProcessIdentity } from "./proc.ts";
+import { killTree, markOf, runnerPid } from "./process-tree.ts";
+import { ProviderError, type Availability, type FoundAgent, type HostMount, type Owner, type Provider, type RunningSandbox, type SandboxDirectories, type SandboxView, type StartRequest } from "./provider.ts";
+
+const run = promisify(execFile);
+/** The sandbox's user where the daemon is root; the same in containers, so that a workspace may move between providers. */
+export const SANDBOX_OWNER: Owner = { uid: 1000, gid: 1000 };
+const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const ADOPTED_LOOK_MS = 500;
+
+type Mode = "bubblewrap" | "process";
+type Exit = Awaited<RunningSandbox["exited"]>;
+
+const record = z.object({ runner_id: z.string(), session_id: z.string(), epoch: z.number(), mode: z.enum(["bubblewrap", "process"]), pid: z.number().int(), started: z.string() });
+type Record = z.infer<typeof record>;
+
+export class ProcessProvider implements Provider {
+  readonly name = "process";
+  readonly #context: ProviderContext;
+  readonly #node = realpathSync(process.execPath);
+  #chosen: Promise<{ mode: Mode | null; detail: string }> | undefined;
+  #mode: Mode | null = null;
+  readonly #exits = new Map<string, Promise<Exit>>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #children = new Set<ChildProcess>();
+
+  constructor(context: ProviderContext) {
+    this.#context = context;
+  }
+
+  get sandbox(): SandboxKind | null {
+    return this.#mode;
+  }
+  get capabilities(): ProviderCapabilities {
+    return { isolation: this.#mode === "bubblewrap" ? "namespace" : "none", pause: false, snapshot: false, limits: false, network_policy: false };
+  }
+  get isolation(): string {
+    return this.#mode === "bubblewrap"
+      ? "bubblewrap: own processes, files, temporary directory and user; no limits of memory or processors; the host's network"
+      : "none: a plain process of the daemon's user, which can see and change all that this user can";
+  }
+  get owner(): Owner | null {
+    return this.#mode === "bubblewrap" && process.getuid?.() === 0 ? SANDBOX_OWNER : null;
+  }
+
+  async probe(): Promise<Availability> {
+    this.#chosen ??= this.#choose();
+    const { mode, detail } = await this.#chosen;
+    this.#mode = mode;
+    return { available: mode !== null, detail, sandbox: mode };
+  }
+
+  async #choose(): Promise<{ mode: Mode | null; detail: string }> {
+    const wanted = this.#context.config.process.isolation;
+    if (wanted === "none") return { mode: "process", detail: "plain process, as the configuration says: nothing isolates the agent" };
+    const why = await bubblewrapFault();
+    if (why === null) return { mode: "bubblewrap", detail: "bubblewrap: own processes, files and user; the host's network" };
+    if (wanted === "bubblewrap") return { mode: null, detail: `bubblewrap does not work here: ${why}` };
+    return { mode: "process", detail: `plain process, nothing isolates the agent: bubblewrap does not work here: ${why}` };
+  }
+
+  view(directories: SandboxDirectories): SandboxView {
+    const places = this.#mode === "bubblewrap" ? INSIDE : directories;
+    return { workspace: places.workspace, home: places.home, state: places.state, node: this.#node, bundle: this.#context.bundle };
+  }
+
+  place(agent: FoundAgent): { launch: AgentLaunch; mounts: HostMount[] } {
+    const launch = agent.path === null ? agent.launch : { ...agent.launch, binary: agent.path };
+    return { launch, mounts: this.#mode === "bubblewrap" ? agent.needs.map((path) => ({ source: path, target: path })) : [] };
+  }
+
+  async start(request: StartRequest): Promise<RunningSandbox> {
+    const { mode, detail } = await (this.#chosen ??= this.#choose());
+    this.#mode = mode;
+    if (mode === null) throw new ProviderError({ code: "provider_failed", message: detail }, false);
+    const { directories, runner_id, session_id, epoch } = request;
+    const view = this.view(directories);
+    const command = [view.node, join(view.bundle, "runner.js"), join(view.state, "runner.json")];
+    const [output, status] = await Promise.all([open(join(directories.record, "output.log"), "a", 0o600), open(join(directories.record, "status"), "w", 0o600)]);
+    let child: ChildProcess;
+    try {
+      const [file = "", ...args] =
+        mode === "process" ? command : ["bwrap", ...bubblewrapArguments({ directories, mounts: this.#mounts(request), owner: this.owner, statusFd: 3, command })];
+      child = await this.#spawn(file, args, this.#environment(mode, request, view), mode === "process" ? directories.workspace : "/", output, status);
+    } finally {
+      await Promise.all([output.close(), status.close()]);
+    }
+    const exited = new Promise<Exit>((resolve) => child.once("exit", (code, name) => resolve({ code, signal: name, reason: null })));
+    this.#exits.set(runner_id, exited);
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(`${request.secrets}\n`);
+    const identity = child.pid === undefined ? null : await identify(child.pid);
+    // A process that has already ended needs no record: its exit tells the rest.
+    if (identity) await writeFile(join(directories.record, "process.json"), JSON.stringify({ runner_id, session_id, epoch, mode, ...identity } satisfies Record), { mode: 0o600 });
+    return { runner_id, session_id, epoch, exited };
+  }
+
+  async #spawn(file: string, args: string[], env: NodeJS.ProcessEnv, cwd: string, output: FileHandle, status: FileHandle): Promise<ChildProcess> {
+    const child = spawn(file, args, { cwd, env, detached: true, stdio: ["pipe", output.fd, output.fd, status.fd] });
+    this.#children.add(child);
+    child.once("exit", () => this.#children.delete(child));
+    await new Promise<void>((resolve, reject) => {
+      child.once("spawn", resolve);
+      child.once("error", (error) => reject(new ProviderError({ code: "provider_failed", message: `cannot start ${file}: ${error.message}` }, true)));
+    });
+    return child;
+  }
+
+  #mounts(request: StartRequest): HostMount[] {
+    const { bundle, cache, env } = this.#context;
+    const certificates = FILE_VARIABLES.flatMap((name) => env[name] ?? []);
+    const own = [dirname(this.#node), bundle, ...(cache === null ? [] : [cache]), ...certificates].filter((path) => existsSync(path));
+    return [...own.map((path) => ({ source: path, target: path })), ...request.mounts];
+  }
+
+  #environment(mode: Mode, request: StartRequest, view: SandboxView): NodeJS.ProcessEnv {
+    const { env, cache } = this.#context;
+    const { name, value } = markOf(request.runner_id);
+    return {
+      ...passedEnvironment(env),
+      PATH: [mode === "bubblewrap" ? SYSTEM_PATH : (env["PATH"] ?? SYSTEM_PATH), dirname(view.node)].join(delimiter),
+      HOME: view.home,
+      TMPDIR: mode === "bubblewrap" ? "/tmp" : (env["TMPDIR"] ?? "/tmp"),
+      [name]: value,
+      ...(cache !== null && { NODE_COMPILE_CACHE: cache }),
+    };
+  }
+
+  async adopt(): Promise<RunningSandbox[]> {
+    const names = await readdir(this.#context.runners).catch(() => []);
+    const found = await Promise.all(names.map((name) => this.#read(name)));
+    const alive = await Promise.all(found.map(async (entry) => (entry && (await lives(entry)) ? entry : null)));
+    return alive.flatMap((entry) => {
+      if (!entry) return [];
+      let exited = this.#exits.get(entry.runner_id);
+      if (!exited) this.#exits.set(entry.runner_id, (exited = this.#watch(entry)));
+      return [{ runner_id: entry.runner_id, session_id: entry.session_id, epoch: entry.epoch, exited }];
+    });
+  }
+
+  async #read(runnerId: string): Promise<Record | null> {
+    const text = await readFile(join(this.#context.runners, runnerId, "process.json"), "utf8").catch(() => null);
+    if (text === null) return null;
+    try {
+      return record.parse(JSON.parse(text));
+    } catch {
+      return null;
+    }
+  }
+
+  /** Not our child: the system tells us nothing, so we look; bubblewrap has written down the exit code. */
+  #watch(entry: Record): Promise<Exit> {
+    return new Promise((resolve) => {
+      const timer = setInterval(() => {
+        void lives(entry).then(async (alive) => {
+          if (alive || !this.#timers.delete(timer)) return;
+          clearInterval(timer);
+          const text = await readFile(join(this.#context.runners, entry.runner_id, "status"), "utf8").catch(() => "");
+          const code = /"exit-code"\s*:\s*(\d+)/.exec(text)?.[1];
+          resolve({ code: code === undefined ? null : Number(code), signal: null, reason: null });
+        });
+      }, ADOPTED_LOOK_MS);
+      this.#timers.add(timer);
+    });
+  }
+
+  async stop(runnerId: string, graceSeconds: number): Promise<boolean> {
+    const entry = await this.#read(runnerId);
+    const pid = entry && (await runnerPid(entry, entry.mode === "bubblewrap"));
+    if (!entry || pid === null) return true;
+    signal(pid, "SIGTERM");
+    const until = Date.now() + graceSeconds * 1_000;
+    while (Date.now() < until) {
+      if (!(await lives(entry))) return true;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    return false;
+  }
+
+  async destroy(runnerId: string): Promise<boolean> {
+    const entry = await this.#read(runnerId);
+    const identity: ProcessIdentity | null = entry && { pid: entry.pid, started: entry.started };
+    await killTree(identity, entry?.mode === "bubblewrap", markOf(runnerId).mark);
+    if (!entry) return false;
+    await rm(join(this.#context.runners, runnerId, "process.json"), { force: true });
+    this.#exits.delete(runnerId);
+    return true;
+  }
+
+  async output(runnerId: string, characters: number): Promise<string> {
+    const text = await readFile(join(this.#context.runners, runnerId, "output.log"), "utf8").catch(() => "");
+    return text.slice(-characters);
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#timers.clear();
+    for (const child of this.#children) child.unref();
+  }
+}
+
+/** Why bubblewrap cannot be used, found by running it once the way it will be run; null where it can. */
+async function bubblewrapFault(): Promise<string | null> {
+  if (process.platform !== "linux") return "it needs Linux";
+  const root = process.getuid?.() === 0;
+  const namespaces = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session", "--cap-drop", "ALL"];
+  const user = root ? ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] : ["--unshare-user"];
+  const become = root ? ["setpriv", "--reuid", String(SANDBOX_OWNER.uid), "--regid", String(SANDBOX_OWNER.gid), "--clear-groups", "--inh-caps=-all", "--"] : [];
+  try {
+    await run("bwrap", [...namespaces, ...user, "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--", ...become, "true"], { timeout: 10_000 });
+    return null;
+  } catch (error) {
+    const fault = error as NodeJS.ErrnoException & { stderr?: string };
+    if (fault.code === "ENOENT") return "it is not installed (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)";
+    return fault.stderr?.trim().split("\n")[0] || fault.message;
+  }
+}
