@@ -25,6 +25,8 @@ export interface StreamOptions {
   max_reconnects?: number | undefined;
   /** Attempts of the first connection beyond the first; later cuts count as `max_reconnects`. */
   max_retries?: number | undefined;
+  /** Told after every connection: what happens from now on will be seen. */
+  on_open?: (() => void) | undefined;
   /** Told before every wait. */
   on_reconnect?: ((what: Reconnect) => void) | undefined;
 }
@@ -75,6 +77,7 @@ async function* items<T>(stream: EventStream<T>, source: StreamSource<T>, option
         stop.signal.throwIfAborted();
         const response = await source.open(stream.position, stop.signal);
         connected = true;
+        options.on_open?.();
         for await (const records of recordsOf(response, options.idle_ms ?? IDLE_MS, stop.signal)) {
           failures = 0;
           for (const record of records) {

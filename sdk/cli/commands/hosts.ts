@@ -1,0 +1,112 @@
+/** Owns `mctl hosts` and `mctl runners`. */
+
+import { runnerStatus } from "../../protocol/host.ts";
+import { defineCommand } from "../command.ts";
+import { choice, needed, pairs, text } from "../option.ts";
+import { hostColumns, hostFields, runnerColumns, runnerFields, tokenColumns } from "../output/views.ts";
+import { listOptions, printList } from "./listing.ts";
+
+const HOST = { name: "host", summary: "id of the host (host_…)" } as const;
+
+const drain = (verb: "drain" | "undrain", draining: boolean, summary: string, done: string) =>
+  defineCommand({
+    name: `hosts ${verb}`,
+    summary,
+    args: [HOST],
+    options: {},
+    examples: [[`hosts ${verb} host_…`, ""]],
+    async run(context, { host: id = "" }) {
+      const host = await context.client.hosts.drain(id, draining);
+      if (context.out.structured) context.out.one(host, () => []);
+      else context.out.note(`${host.name} ${done}`);
+    },
+  });
+
+export const hostCommands = [
+  defineCommand({
+    name: "hosts list",
+    summary: "List the machines that have joined",
+    options: { status: choice(["online", "offline", "draining"], "only in this state"), pool: text("POOL", "only of this pool"), ...listOptions },
+    examples: [["hosts list -o wide", "with system, version and labels"]],
+    async run(context, _, { status, pool, ...chosen }) {
+      await printList(context, chosen, (limit) => context.client.hosts.list({ status, pool, limit }), hostColumns, "hosts");
+    },
+  }),
+  defineCommand({
+    name: "hosts get",
+    summary: "Show one host: what it can run, and what it lacks",
+    args: [HOST],
+    options: {},
+    examples: [["hosts get host_…", ""]],
+    async run(context, { host: id = "" }) {
+      const host = await context.client.hosts.get(id);
+      context.out.one(host, () => context.out.fields(hostFields(host, context.io.now())));
+    },
+  }),
+  drain("drain", true, "Give a host no new runners", "takes no new runners; those that it has go on."),
+  drain("undrain", false, "Give a host new runners again", "takes new runners again."),
+  defineCommand({
+    name: "hosts token create",
+    summary: "Make a runner token and print the command with which a machine joins",
+    description: "Needs a key with the scope admin, or the master key (--api-key) with --tenant. The token is shown this once.",
+    options: { name: needed("NAME", "a name for the token, for people"), pool: text("POOL", "pool that the machine joins (default: default)"), label: pairs("label of every host that joins with it (repeatable)"), tenant: text("TENANT", "with the master key: whose hosts (ten_…)") },
+    examples: [["hosts token create --name rack-7 --pool gpu --label gpu=nvidia", ""]],
+    async run(context, _, { name, pool, label, tenant }) {
+      const token = await context.client.admin.runnerTokens.create({ name, pool, labels: label, ...(tenant && { tenant_id: tenant }) });
+      const command = joinCommand(context.client.url, token.token, token.pool);
+      if (context.out.quiet && !context.out.structured) context.out.line(token.token);
+      else {
+        context.out.one({ ...token, join_command: command }, () => [command]);
+        context.out.note("Run this on the machine. The token is not shown again; take it back with `mctl hosts token revoke`.");
+      }
+    },
+  }),
+  defineCommand({
+    name: "hosts token list",
+    summary: "List runner tokens",
+    options: { tenant: text("TENANT", "with the master key: whose (ten_…)"), ...listOptions },
+    examples: [["hosts token list", ""]],
+    async run(context, _, { tenant, ...chosen }) {
+      await printList(context, chosen, (limit) => context.client.admin.runnerTokens.list({ limit, ...(tenant && { tenant_id: tenant }) }), tokenColumns, "runner tokens");
+    },
+  }),
+  defineCommand({
+    name: "hosts token revoke",
+    summary: "Take a runner token back",
+    args: [{ name: "token", summary: "id of the token (rtk_…)" }],
+    options: {},
+    examples: [["hosts token revoke rtk_…", ""]],
+    async run(context, { token: id = "" }) {
+      await context.client.admin.runnerTokens.revoke(id);
+      context.out.note(`Revoked ${id}.`);
+    },
+  }),
+];
+
+/** What to run on a machine so that it joins. */
+export function joinCommand(url: string, token: string, pool: string): string {
+  return `marionette-agent --server ${url} --token ${token}${pool === "default" ? "" : ` --pool ${pool}`}`;
+}
+
+export const runnerCommands = [
+  defineCommand({
+    name: "runners list",
+    summary: "List what serves sessions",
+    options: { status: choice(runnerStatus.options, "only in this state"), pool: text("POOL", "only of this pool"), session: text("SESSION", "only of this session", { short: "s" }), ...listOptions },
+    examples: [["runners list --status busy", ""]],
+    async run(context, _, { status, pool, session, ...chosen }) {
+      await printList(context, chosen, (limit) => context.client.runners.list({ status, pool, session_id: session, limit }), runnerColumns, "runners");
+    },
+  }),
+  defineCommand({
+    name: "runners get",
+    summary: "Show one runner",
+    args: [{ name: "runner", summary: "id of the runner (run_…)" }],
+    options: {},
+    examples: [["runners get run_…", ""]],
+    async run(context, { runner: id = "" }) {
+      const runner = await context.client.runners.get(id);
+      context.out.one(runner, () => context.out.fields(runnerFields(runner, context.io.now())));
+    },
+  }),
+];

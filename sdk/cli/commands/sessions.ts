@@ -1,0 +1,117 @@
+/** Owns `mctl sessions`. */
+
+import { EVENT_TYPES } from "../../protocol/event.ts";
+import { sessionStatus } from "../../protocol/session.ts";
+import { defineCommand } from "../command.ts";
+import { UserError } from "../io.ts";
+import { choice, flag, needed, pairs, text, whole, words } from "../option.ts";
+import { sessionColumns, sessionFields } from "../output/views.ts";
+import { modelKey, modelKeyOptions } from "./input.ts";
+import { listOptions, printList } from "./listing.ts";
+import { printLog } from "./log.ts";
+
+const SESSION = { name: "session", summary: "id of the session (sess_…)" } as const;
+const EDIT_MODES = ["off", "turn", "session"] as const;
+
+/** Options that `sessions create` and `run` share. */
+export const sessionOptions = {
+  name: text("NAME", "a name, for people"),
+  label: pairs("label of the session, for finding it again (repeatable)"),
+  model: text("MODEL", "the agent's model"),
+  ...modelKeyOptions,
+  env: pairs("variable for the agent's environment (repeatable)"),
+  pool: text("POOL", "pool of hosts to run in (default: default)"),
+  provider: text("NAME", "sandbox provider: docker, process, …"),
+  selector: text("CONDITIONS", "host labels to ask for, such as gpu=nvidia,vram>=16GB"),
+  editMode: choice(EDIT_MODES, "edits that need no answer: off, turn (until the task ends), session"),
+};
+
+export const sessionCommands = [
+  defineCommand({
+    name: "sessions create",
+    summary: "Create a session",
+    options: { agent: needed("AGENT", "claude, codex, marco, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each") },
+    examples: [
+      ["sessions create --agent claude --name api --label team=web", "with ANTHROPIC_API_KEY of the environment"],
+      ["sessions create --agent codex --api-key-env MY_OPENAI_KEY -q", "prints the id alone"],
+    ],
+    async run(context, _, { agent, name, label, model, apiKeyEnv, env, pool, provider, selector, editMode, runnerLifecycle }) {
+      const session = await context.client.sessions.create({
+        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv),
+      });
+      if (context.out.quiet && !context.out.structured) context.out.line(session.id);
+      else context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
+    },
+  }),
+  defineCommand({
+    name: "sessions list",
+    summary: "List sessions, newest first",
+    options: { status: choice(sessionStatus.options, "only in this state"), label: pairs("only with this label (repeatable)"), ...listOptions },
+    examples: [["sessions list --status active --label team=web", "active sessions of a team"]],
+    async run(context, _, { status, label, ...chosen }) {
+      await printList(context, chosen, (limit) => context.client.sessions.list({ status, labels: label, limit }), sessionColumns, "sessions");
+    },
+  }),
+  defineCommand({
+    name: "sessions get",
+    summary: "Show one session",
+    args: [SESSION],
+    options: {},
+    examples: [["sessions get sess_… -o yaml", "everything there is"]],
+    async run(context, { session: id = "" }) {
+      const session = await context.client.sessions.get(id);
+      context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
+    },
+  }),
+  defineCommand({
+    name: "sessions update",
+    summary: "Change a session's name, labels, edit mode or model key",
+    args: [SESSION],
+    options: { name: text("NAME", "a new name; empty removes it"), label: pairs("all labels from now on (repeatable)"), editMode: choice(EDIT_MODES, "edits that need no answer"), ...modelKeyOptions },
+    examples: [["sessions update sess_… --api-key-env ANTHROPIC_API_KEY", "gives the model key again after everything was restarted"]],
+    async run(context, { session: id = "" }, { name, label, editMode, apiKeyEnv }) {
+      const patch = {
+        ...(name !== undefined && { name: name === "" ? null : name }),
+        ...(label && { labels: label }),
+        ...(editMode && { edit_mode: editMode }),
+        ...(apiKeyEnv && { api_key: modelKey(context, "", apiKeyEnv) }),
+      };
+      if (Object.keys(patch).length === 0) throw new UserError("Nothing to change", "give --name, --label, --edit-mode or --api-key-env");
+      const session = await context.client.sessions.update(id, patch);
+      context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
+    },
+  }),
+  defineCommand({
+    name: "sessions terminate",
+    summary: "End sessions for good; their logs and workspaces stay",
+    args: [{ ...SESSION, name: "sessions", rest: true }],
+    options: {},
+    examples: [["sessions terminate sess_…", ""]],
+    async run(context, _, __, ids) {
+      for (const id of ids) {
+        const session = await context.client.sessions.terminate(id);
+        if (context.out.structured) context.out.record(session);
+        else context.out.note(`Terminated ${session.id}.`);
+      }
+    },
+  }),
+  defineCommand({
+    name: "sessions events",
+    summary: "Show a session's log",
+    args: [SESSION],
+    options: {
+      follow: flag("go on with what comes, until the session ends", { short: "f" }),
+      tail: whole("N", "only the last N events"),
+      after: whole("SEQ", "only events with a greater number"),
+      types: words(EVENT_TYPES, "TYPES", "only these types, separated by commas"),
+      raw: flag("with the agent's own records (json and yaml)"),
+    },
+    examples: [
+      ["sessions events sess_… --follow", "watch everything"],
+      ["sessions events sess_… --types task.status,usage -o json", "JSON lines"],
+    ],
+    async run(context, { session: id = "" }, params) {
+      await printLog(context, context.client.sessions.events(id, params, { signal: undefined }));
+    },
+  }),
+];
