@@ -1,13 +1,17 @@
 /** Owns the worker's entry: the fetch handler and the objects' classes with their ports. */
 
 import { hostObject, poolObject, sessionObject, tenantObject, type Ports } from "../durable-objects/index.ts";
+import { createApp } from "./app.ts";
+import { recordsFor } from "./db/records.ts";
 import type { Env } from "./env.ts";
 
-const ports = (_env: Env): Ports => ({ projection: { apply: async () => {} } });
+const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection });
 
 export class SessionObject extends sessionObject<Env>(ports) {}
 export class HostObject extends hostObject<Env>(ports) {}
 export class PoolObject extends poolObject<Env>(ports) {}
 export class TenantObject extends tenantObject<Env>(ports) {}
 
-export default { fetch: () => new Response("Marionette") } satisfies ExportedHandler<Env>;
+const app = createApp();
+
+export default { fetch: (request, env, context) => app.fetch(request, env, context) } satisfies ExportedHandler<Env>;

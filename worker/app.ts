@@ -1,0 +1,73 @@
+/** Owns the composition of the doors: what stands in front of which routes, and where they are mounted. */
+
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { cors } from "hono/cors";
+import { Failure } from "../sdk/protocol/index.ts";
+import type { App, AppEnv } from "./context.ts";
+import { recordsFor, type Records } from "./db/records.ts";
+import type { Env } from "./env.ts";
+import { authenticated, KeyCache, mastered } from "./middleware/auth.ts";
+import { failed, validated } from "./middleware/errors.ts";
+import { bounded, framed } from "./middleware/request.ts";
+import { adminRoutes } from "./routes/admin.ts";
+import { busRoutes } from "./routes/bus.ts";
+import { docRoutes } from "./routes/docs.ts";
+import { fileRoutes } from "./routes/files.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { keyRoutes } from "./routes/keys.ts";
+import { linkRoutes } from "./routes/links.ts";
+import { permissionRoutes } from "./routes/permissions.ts";
+import { runnerRoutes } from "./routes/runners.ts";
+import { sessionRoutes } from "./routes/sessions.ts";
+import { taskRoutes } from "./routes/tasks.ts";
+
+/** What the app stands on; replaced whole in tests. */
+export interface Parts {
+  recordsFor: (env: Env) => Records;
+}
+
+const room = (): App => new OpenAPIHono<AppEnv>({ defaultHook: validated });
+const nowhere = () => {
+  throw new Failure("not_found", "No such route", { hint: "GET /docs lists them all" });
+};
+/** A browser may call from any origin: there are no cookies, only the key that the page itself has. */
+const anyOrigin = cors({
+  origin: "*",
+  allowMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE"],
+  allowHeaders: ["authorization", "content-type", "idempotency-key", "last-event-id"],
+  exposeHeaders: ["x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after", "idempotency-replayed", "x-next-after"],
+  maxAge: 86_400,
+});
+
+/** The API of tenants, under `/api/v1`. */
+function api(cache: KeyCache): App {
+  const app = room();
+  app.use(authenticated(cache), bounded);
+  for (const routes of [sessionRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes]) routes(app);
+  keyRoutes(app, cache);
+  return app;
+}
+
+/** The administration, under `/admin/api/v1`. */
+function admin(cache: KeyCache): App {
+  const app = room();
+  app.use(mastered, bounded);
+  adminRoutes(app, cache);
+  return app;
+}
+
+/** All doors of the worker. */
+export function createApp(parts: Parts = { recordsFor }): App {
+  const cache = new KeyCache();
+  const app = room();
+  app.onError((error, c) => failed(error, c));
+  app.notFound(nowhere);
+  app.use(framed(parts.recordsFor));
+  app.use("/api/v1/*", async (c, next) => (c.req.header("upgrade") ? next() : anyOrigin(c, next)));
+  app.route("/api/v1", api(cache));
+  app.route("/admin/api/v1", admin(cache));
+  healthRoutes(app);
+  linkRoutes(app);
+  docRoutes(app);
+  return app;
+}

@@ -1,0 +1,40 @@
+/** Owns the way to Postgres: Neon's driver over HTTP, one request a statement or batch, and what its errors mean. */
+
+import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
+import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
+import { Failure } from "../../sdk/protocol/index.ts";
+
+export type Database = NeonHttpDatabase;
+
+/** Longest that a statement may take before the database counts as unreachable. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Opens a database. `endpoint` (`http://host:port`) is given where the database is not Neon's own but stands behind an endpoint
+ * that speaks its protocol; without it the driver derives Neon's from the URL.
+ */
+export function openDatabase(url: string, endpoint?: string): Database {
+  if (endpoint) neonConfig.fetchEndpoint = `${endpoint.replace(/\/+$/, "")}/sql`;
+  neonConfig.fetchFunction = (to: string, init: RequestInit) => fetch(to, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  return drizzle({ client: neon(url) });
+}
+
+/** SQLSTATE classes that say "not now": connection, resources, operator, and a transaction to be tried again. */
+const PASSING = /^(08|53|57|40)/;
+
+function databaseError(error: unknown): NeonDbError | null {
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
+    if (at instanceof NeonDbError) return at;
+  }
+  return null;
+}
+
+/** `unavailable` where the error says that Postgres cannot be reached now; null where it is a fault of ours or no database error. */
+export function databaseFailure(error: unknown): Failure | null {
+  const cause = databaseError(error);
+  if (!cause || (cause.code && !PASSING.test(cause.code))) return null;
+  return new Failure("unavailable", "The database cannot be reached; sessions go on, lists and keys wait", {
+    hint: "Try again in a few seconds",
+    details: { retry_after_seconds: 5 },
+  });
+}

@@ -1,0 +1,36 @@
+/** Owns the worker's view of Postgres: every query that a route may make, as one value that can be replaced whole. */
+
+import { sql } from "drizzle-orm";
+import type { Projection } from "../../durable-objects/index.ts";
+import type { Env } from "../env.ts";
+import { accessOf } from "./access.ts";
+import { openDatabase, type Database } from "./client.ts";
+import { projectionOf } from "./projection.ts";
+import { resourcesOf } from "./resources.ts";
+
+export interface Records {
+  access: ReturnType<typeof accessOf>;
+  lists: ReturnType<typeof resourcesOf>;
+  projection: Projection;
+  /** Throws where Postgres does not answer. */
+  ping(): Promise<void>;
+}
+
+export function recordsOf(db: Database): Records {
+  return {
+    access: accessOf(db),
+    lists: resourcesOf(db),
+    projection: projectionOf(db),
+    ping: async () => {
+      await db.execute(sql`select 1`);
+    },
+  };
+}
+
+const opened = new WeakMap<Env, Records>();
+/** The records of a worker's bindings; the driver keeps no connection, so they are made once an isolate. */
+export function recordsFor(env: Env): Records {
+  let records = opened.get(env);
+  if (!records) opened.set(env, (records = recordsOf(openDatabase(env.MARIONETTE_DATABASE_URL, env.MARIONETTE_DATABASE_ENDPOINT))));
+  return records;
+}

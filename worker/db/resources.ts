@@ -1,0 +1,39 @@
+/** Owns the lists of copied resources: what each noun can be filtered by. */
+
+import { eq, sql, type SQL } from "drizzle-orm";
+import type { AnyPgColumn } from "drizzle-orm/pg-core";
+import type { Host, Page, PageQuery, Permission, PermissionStatus, Runner, RunnerStatus, Session, SessionStatus, Task, TaskStatus } from "../../sdk/protocol/index.ts";
+import type { Database } from "./client.ts";
+import { readPage } from "./page.ts";
+import { hosts, permissions, runners, sessions, tasks } from "./schema.ts";
+
+export type SessionFilter = PageQuery & { status?: SessionStatus | undefined; labels?: Record<string, string> | undefined };
+export type TaskFilter = PageQuery & { status?: TaskStatus | undefined; session_id?: string | undefined; labels?: Record<string, string> | undefined };
+export type PermissionFilter = PageQuery & { status?: PermissionStatus | undefined; session_id?: string | undefined };
+export type RunnerFilter = PageQuery & { status?: RunnerStatus | undefined; pool?: string | undefined; session_id?: string | undefined };
+export type HostFilter = PageQuery & { status?: Host["status"] | undefined; pool?: string | undefined };
+
+function where(...conditions: [AnyPgColumn, string | undefined][]): SQL[] {
+  return conditions.flatMap(([column, value]) => (value === undefined ? [] : [eq(column, value)]));
+}
+function having(column: AnyPgColumn, labels: Record<string, string> | undefined): SQL[] {
+  return labels && Object.keys(labels).length > 0 ? [sql`${column} @> ${JSON.stringify(labels)}::jsonb`] : [];
+}
+
+/** Lists of one tenant's resources, newest first. */
+export function resourcesOf(db: Database) {
+  return {
+    sessions: (tenantId: string, filter: SessionFilter): Promise<Page<Session>> =>
+      readPage(db, sessions, [...where([sessions.tenant_id, tenantId], [sessions.status, filter.status]), ...having(sessions.labels, filter.labels)], filter),
+    tasks: (tenantId: string, filter: TaskFilter): Promise<Page<Task>> =>
+      readPage(db, tasks, [...where([tasks.tenant_id, tenantId], [tasks.status, filter.status], [tasks.session_id, filter.session_id]), ...having(tasks.labels, filter.labels)], filter),
+    permissions: (tenantId: string, filter: PermissionFilter): Promise<Page<Permission>> =>
+      readPage(db, permissions, where([permissions.tenant_id, tenantId], [permissions.status, filter.status], [permissions.session_id, filter.session_id]), filter),
+    runners: (tenantId: string, filter: RunnerFilter): Promise<Page<Runner>> =>
+      readPage(db, runners, where([runners.tenant_id, tenantId], [runners.status, filter.status], [runners.pool, filter.pool], [runners.session_id, filter.session_id]), filter),
+    runner: async (tenantId: string, id: string): Promise<Runner | null> =>
+      (await readPage<Runner>(db, runners, where([runners.tenant_id, tenantId], [runners.id, id]), { limit: 1 })).items[0] ?? null,
+    hosts: (tenantId: string, filter: HostFilter): Promise<Page<Host>> =>
+      readPage(db, hosts, where([hosts.tenant_id, tenantId], [hosts.status, filter.status], [hosts.pool, filter.pool]), filter),
+  };
+}

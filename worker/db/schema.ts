@@ -1,0 +1,101 @@
+/** Owns the tables of Postgres: records of tenants and their keys, and copies of live resources for lists. */
+
+import type { Host, KeyScope, Limits, Permission, Run, Runner, Session, Task } from "../../sdk/protocol/index.ts";
+import { bigint, index, integer, json, jsonb, pgTable, text, timestamp } from "drizzle-orm/pg-core";
+
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
+const version = () => bigint({ mode: "number" }).notNull().default(1);
+
+export const tenants = pgTable("tenants", {
+  id: text().primaryKey(),
+  name: text().notNull(),
+  limits: jsonb().$type<Limits>().notNull(),
+  created_at: time("created_at").notNull(),
+  version: version(),
+});
+
+export const apiKeys = pgTable(
+  "api_keys",
+  {
+    id: text().primaryKey(),
+    tenant_id: text().notNull().references(() => tenants.id),
+    name: text().notNull(),
+    /** SHA-256 of the key, hex; how it was made is `hash_version`. */
+    hash: text().notNull().unique(),
+    hash_version: integer().notNull(),
+    display: text().notNull(),
+    scopes: jsonb().$type<KeyScope[]>().notNull(),
+    created_at: time("created_at").notNull(),
+    expires_at: time("expires_at"),
+    revoked_at: time("revoked_at"),
+    last_used_at: time("last_used_at"),
+    version: version(),
+  },
+  (t) => [index("api_keys_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc())],
+);
+
+export const runnerTokens = pgTable(
+  "runner_tokens",
+  {
+    id: text().primaryKey(),
+    tenant_id: text().notNull().references(() => tenants.id),
+    name: text().notNull(),
+    pool: text().notNull(),
+    labels: jsonb().$type<Record<string, string>>().notNull(),
+    hash: text().notNull().unique(),
+    hash_version: integer().notNull(),
+    /** The token before the last rotation, still good until `previous_until`. */
+    previous_hash: text().unique(),
+    previous_until: time("previous_until"),
+    display: text().notNull(),
+    created_at: time("created_at").notNull(),
+    revoked_at: time("revoked_at"),
+    version: version(),
+  },
+  (t) => [index("runner_tokens_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc())],
+);
+
+/**
+ * Columns of every copied resource. `data` is the whole resource as text JSON: an agent's words may hold NUL and lone
+ * surrogates, which `jsonb` refuses. `size` is its length in characters, so that a page of a list can be bounded.
+ */
+const copied = <T>() => ({
+  id: text().primaryKey(),
+  tenant_id: text().notNull(),
+  status: text().notNull(),
+  created_at: time("created_at").notNull(),
+  version: bigint({ mode: "number" }).notNull(),
+  size: integer().notNull(),
+  data: json().$type<T>().notNull(),
+});
+
+export const sessions = pgTable("sessions", { ...copied<Session>(), agent: text().notNull(), labels: jsonb().$type<Record<string, string>>().notNull() }, (t) => [
+  index("sessions_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+  index("sessions_status").on(t.tenant_id, t.status, t.created_at.desc()),
+  index("sessions_labels").using("gin", t.labels.op("jsonb_path_ops")),
+]);
+
+export const tasks = pgTable("tasks", { ...copied<Task>(), session_id: text().notNull(), labels: jsonb().$type<Record<string, string>>().notNull() }, (t) => [
+  index("tasks_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+  index("tasks_session").on(t.session_id, t.created_at.desc(), t.id.desc()),
+  index("tasks_status").on(t.tenant_id, t.status, t.created_at.desc()),
+]);
+
+export const taskRuns = pgTable("task_runs", { ...copied<Run>(), session_id: text().notNull(), task_id: text().notNull() }, (t) => [
+  index("task_runs_task").on(t.task_id, t.created_at.desc(), t.id.desc()),
+]);
+
+export const permissions = pgTable("permissions", { ...copied<Permission>(), session_id: text().notNull(), task_id: text().notNull(), risk: text().notNull() }, (t) => [
+  index("permissions_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+  index("permissions_session").on(t.session_id, t.created_at.desc(), t.id.desc()),
+  index("permissions_status").on(t.tenant_id, t.status, t.created_at.desc()),
+]);
+
+export const runners = pgTable("runners", { ...copied<Runner>(), session_id: text().notNull(), host_id: text().notNull(), pool: text().notNull() }, (t) => [
+  index("runners_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+  index("runners_status").on(t.tenant_id, t.status, t.created_at.desc()),
+]);
+
+export const hosts = pgTable("hosts", { ...copied<Host>(), pool: text().notNull() }, (t) => [
+  index("hosts_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+]);

@@ -1,0 +1,113 @@
+/** Owns who may enter: API keys by their hash, runner tokens, and the deployment's master key; what a key may do is its scopes. */
+
+import type { MiddlewareHandler } from "hono";
+import { createMiddleware } from "hono/factory";
+import { equalConstantTime, Failure, hashToken, tokenKind, type ApiKey, type KeyScope, type RunnerToken } from "../../sdk/protocol/index.ts";
+import type { AppEnv, Caller, Ctx } from "../context.ts";
+
+/** Longest that a key's record is believed without asking again, and with it how long a revoked key may still pass. */
+const BELIEVED_MS = 5_000;
+/** Most hashes remembered in one isolate. */
+const MAX_REMEMBERED = 10_000;
+const KEY_PROTOCOL = "marionette.key.";
+/** What is echoed to a browser that offers it beside its key, so that the key is not sent back. */
+export const PROTOCOL = "marionette";
+
+/** Keys by hash, unknown ones too, for five seconds. */
+export class KeyCache {
+  readonly #known = new Map<string, { key: ApiKey | null; until: number }>();
+
+  async find(hash: string, now: number, read: () => Promise<ApiKey | null>): Promise<ApiKey | null> {
+    const known = this.#known.get(hash);
+    if (known && known.until > now) return known.key;
+    const key = await read();
+    this.#known.delete(hash);
+    if (this.#known.size >= MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value ?? "");
+    // Counted from before the read: the record is at most this old when it is last believed.
+    this.#known.set(hash, { key, until: now + BELIEVED_MS });
+    return key;
+  }
+  forget(hash: string): void {
+    this.#known.delete(hash);
+  }
+}
+
+const refused = (why: string, hint?: string) => new Failure("unauthorized", why, hint ? { hint } : {});
+
+/** The bearer token of a request; a browser's WebSocket may bring it as the subprotocol `marionette.key.<token>`. */
+function bearer(c: Ctx): string {
+  const header = c.req.header("authorization");
+  if (header !== undefined) {
+    const token = /^Bearer +(\S+)$/i.exec(header)?.[1];
+    if (!token) throw refused("The Authorization header must be `Bearer <token>`");
+    return token;
+  }
+  if (c.req.header("upgrade")?.toLowerCase() === "websocket") {
+    const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",").map((each) => each.trim());
+    const own = offered.find((each) => each.startsWith(KEY_PROTOCOL));
+    if (own) {
+      c.set("protocol", offered.includes(PROTOCOL) ? PROTOCOL : own);
+      return own.slice(KEY_PROTOCOL.length);
+    }
+  }
+  throw refused("A token is needed", "Send `Authorization: Bearer mk_…`");
+}
+
+async function callerOf(c: Ctx, cache: KeyCache): Promise<Caller> {
+  const token = bearer(c);
+  const kind = tokenKind(token);
+  if (kind === "run" || kind === "runner") throw refused("A runner's token is not an API key", "It opens its own link and nothing else");
+  if (kind !== "api_key") throw refused("The key is not an API key (mk_…)");
+  const hash = await hashToken(token);
+  const now = Date.now();
+  const { access } = c.get("records");
+  const key = await cache.find(hash, now, () => access.keyByHash(hash));
+  if (!key) throw refused("The key is not known");
+  if (key.revoked_at) throw refused("The key is revoked");
+  if (key.expires_at && Date.parse(key.expires_at) <= now) throw refused("The key has expired");
+  if (!key.last_used_at || Date.parse(key.last_used_at) < now - 60_000) c.executionCtx.waitUntil(access.touchKey(key.id, new Date(now)).catch(() => {}));
+  return { kind: "key", actor: { tenant_id: key.tenant_id, key_id: key.id, key_name: key.name }, scopes: key.scopes };
+}
+
+/** Lets API keys in; what each may do is asked by `needs`. */
+export function authenticated(cache: KeyCache): MiddlewareHandler<AppEnv> {
+  return createMiddleware<AppEnv>(async (c, next) => {
+    c.set("caller", await callerOf(c, cache));
+    await next();
+  });
+}
+
+/** Refuses keys without the scope. */
+export function needs(scope: KeyScope): MiddlewareHandler<AppEnv> {
+  return createMiddleware<AppEnv>(async (c, next) => {
+    const caller = c.get("caller");
+    if (caller?.kind !== "key" || !caller.scopes.includes(scope)) throw new Failure("forbidden", `This needs a key with the scope '${scope}'`, { details: { scope } });
+    await next();
+  });
+}
+
+/** Lets the master key in and nothing else. */
+export const mastered: MiddlewareHandler<AppEnv> = createMiddleware<AppEnv>(async (c, next) => {
+  const token = bearer(c);
+  const master = c.env.MARIONETTE_MASTER_KEY;
+  // Hashes have one length, so that not even the key's length shows.
+  if (!master || !equalConstantTime(await hashToken(token), await hashToken(master))) throw refused("This needs the deployment's master key");
+  c.set("caller", { kind: "master" });
+  await next();
+});
+
+/** The runner token of a host that joins. */
+export async function runnerTokenOf(c: Ctx): Promise<RunnerToken> {
+  const token = bearer(c);
+  if (tokenKind(token) !== "runner") throw refused("A host joins with a runner token (rtok_…)");
+  const found = await c.get("records").access.runnerTokenByHash(await hashToken(token), new Date());
+  if (!found) throw refused("The runner token is unknown, revoked or rotated away");
+  return found;
+}
+
+/** The run token of a runner that links itself to its session; the session's object decides whether it is the right one. */
+export function runTokenOf(c: Ctx): string {
+  const token = bearer(c);
+  if (tokenKind(token) !== "run") throw refused("A runner's link takes its run token (gtok_…)");
+  return token;
+}

@@ -1,0 +1,89 @@
+/** Owns the frame around every request: its id, its log line, the headers that all answers share, and the size and kind of its body. */
+
+import { createMiddleware } from "hono/factory";
+import { Failure, MAX_BODY_BYTES } from "../../sdk/protocol/index.ts";
+import type { AppEnv } from "../context.ts";
+import type { Records } from "../db/records.ts";
+import type { Env } from "../env.ts";
+import { logger } from "../log.ts";
+
+function requestId(): string {
+  return `req_${[...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("")}`;
+}
+
+const SHARED = {
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+  "cache-control": "no-store",
+  "strict-transport-security": "max-age=31536000",
+};
+
+/** Headers that an answer gets unless it has them already; a 101 is left as it is. */
+function dress(response: Response, id: string): Response {
+  if (response.status === 101) return response;
+  const headers = new Headers(response.headers);
+  headers.set("x-request-id", id);
+  for (const [name, value] of Object.entries(SHARED)) if (!headers.has(name)) headers.set(name, value);
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}
+
+/** Sets what every handler needs, and writes one line when the answer is known. */
+export function framed(recordsFor: (env: Env) => Records) {
+  return createMiddleware<AppEnv>(async (c, next) => {
+    const id = requestId();
+    const log = logger(c.env.MARIONETTE_LOG_LEVEL);
+    c.set("request_id", id);
+    c.set("log", log);
+    c.set("records", recordsFor(c.env));
+    const started = Date.now();
+    await next();
+    const caller = c.get("caller");
+    const tenant = caller?.kind === "key" ? caller.actor.tenant_id : undefined;
+    log.info("request", { request_id: id, tenant, method: c.req.raw.method, path: c.req.path, status: c.res.status, duration_ms: Date.now() - started });
+    const dressed = dress(c.res, id);
+    if (dressed !== c.res) {
+      c.res = undefined;
+      c.res = dressed;
+    }
+  });
+}
+
+const tooLarge = () => new Failure("payload_too_large", `body: larger than ${MAX_BODY_BYTES} bytes`, { details: { body: `at most ${MAX_BODY_BYTES} bytes` } });
+
+async function readCapped(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of body) {
+    size += part.byteLength;
+    if (size > MAX_BODY_BYTES) throw tooLarge();
+    parts.push(part);
+  }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+/** Reads a body before anything parses it: at most `MAX_BODY_BYTES`, UTF-8, declared as JSON. */
+export const bounded = createMiddleware<AppEnv>(async (c, next) => {
+  const { raw } = c.req;
+  if (raw.body !== null) {
+    if (Number(raw.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+    const bytes = await readCapped(raw.body);
+    let text: string | null = null;
+    if (bytes.byteLength > 0) {
+      const type = raw.headers.get("content-type") ?? "";
+      if (!/^application\/json\s*(;.*)?$/i.test(type)) throw new Failure("bad_request", "content-type: must be application/json", { details: { "content-type": "must be application/json" } });
+      try {
+        text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+      } catch {
+        throw new Failure("bad_request", "body: not UTF-8", { details: { body: "not UTF-8" } });
+      }
+    }
+    c.req.raw = new Request(raw.url, { method: raw.method, headers: raw.headers, body: text, signal: raw.signal });
+  }
+  await next();
+});

@@ -1,0 +1,62 @@
+/** Owns the tenant-wide bus: what happens in all of a tenant's sessions, as a page, as server-sent events or over a socket. */
+
+import { createRoute } from "@hono/zod-openapi";
+import type * as z from "zod";
+import { tenantStub, type BusQuery } from "../../durable-objects/index.ts";
+import type { Event } from "../../sdk/protocol/index.ts";
+import { reach } from "../calls.ts";
+import { actorOf, type App } from "../context.ts";
+import { failures, keyed, streams } from "../openapi.ts";
+import { counted, sse, streamed, type Reading } from "../streams/log-stream.ts";
+import { handed, resumed, wants } from "../streams/log.ts";
+import { actorHeaders, upgrade } from "../streams/source.ts";
+import { BusPage, busQuery } from "./schemas.ts";
+
+const events = createRoute({
+  method: "get", path: "/events", tags: ["live"], ...keyed("read"), summary: "Read or follow the events of all sessions",
+  description: "Status changes, permissions, usage and errors, without the log's text. `after=cursor` resumes; `labels=k:v` are the sessions' labels. Over server-sent events `id` is the cursor.",
+  request: { query: busQuery }, responses: { ...streams(BusPage), ...failures("rate_limited") },
+});
+
+function search({ after, types, labels }: z.infer<typeof busQuery>): string {
+  const query = new URLSearchParams();
+  if (after !== undefined) query.set("after", String(after));
+  if (types?.length) query.set("types", types.join(","));
+  for (const pair of pairs(labels) ?? []) query.append("labels", pair);
+  return `?${query.toString()}`;
+}
+function pairs(labels: Record<string, string> | undefined): string[] | undefined {
+  return labels && Object.entries(labels).map(([key, value]) => `${key}:${value}`);
+}
+
+/** One message of the bus's socket: one event, or several. */
+function parse(text: string): Event[] | null {
+  const message = JSON.parse(text) as { type?: string; events?: Event[] } | Event | Event[];
+  if (Array.isArray(message)) return message;
+  if ("events" in message && Array.isArray(message.events)) return message.events;
+  return "seq" in message ? [message] : [];
+}
+
+export function busRoutes(app: App): void {
+  app.openapi(events, async (c) => {
+    const { tenant_id, ...actor } = actorOf(c);
+    const query = resumed(c, c.req.valid("query"));
+    const shape = wants(c, query.follow ?? false);
+    const stub = () => tenantStub(c.env, tenant_id);
+    const open = () => upgrade(stub, `/bus${search(query)}`, actorHeaders({ tenant_id, ...actor }));
+    if (shape === "socket") return handed(c, await open());
+    if (shape !== "sse") {
+      const page: BusQuery = { after: query.after, limit: query.limit, types: query.types, labels: pairs(query.labels) };
+      return c.json(await reach(() => stub().readBus(page)), 200);
+    }
+    if (c.req.raw.method === "HEAD") return c.body(null, 200, { "content-type": sse.contentType });
+    const closed = await counted(c, tenant_id);
+    try {
+      const { webSocket } = await open();
+      return streamed(c, { socket: webSocket, parse, read: (read): Reading => ({ events: read }), rendering: sse, closed });
+    } catch (error) {
+      closed();
+      throw error;
+    }
+  });
+}
