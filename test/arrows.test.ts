@@ -13,7 +13,7 @@ const ARROWS: { room: string; may: string[]; packages?: string[]; because: strin
   { room: "sdk/cli", may: ["sdk"], because: "mctl is the client's first user" },
   { room: "sdk", may: ["sdk"], packages: ["zod"], because: "tenants install it: it depends on zod alone" },
   { room: "durable-objects", may: ["durable-objects", "sdk/protocol"], because: "objects know neither doors nor database" },
-  { room: "worker/local", may: ["worker", "agent/main.ts", "sdk/protocol"], because: "one machine composes the parts, it is part of none" },
+  { room: "worker/local", may: ["worker", "migrations", "sdk/protocol"], because: "one machine composes the parts, it is part of none" },
   { room: "worker/ui", may: ["worker/ui", "sdk"], because: "the dashboard is a client" },
   { room: "worker", may: ["worker", "durable-objects/index.ts", "sdk/protocol"], because: "doors see objects by their public face" },
   { room: "agent", may: ["agent", "sdk/protocol"], because: "a host knows the wire, not the control plane" },

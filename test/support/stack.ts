@@ -83,7 +83,7 @@ async function ownDatabase(databaseUrl: string): Promise<{ url: string; drop: ()
   return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-let agentBundle: ReturnType<typeof bundleAgent> | undefined;
+let agentBundle: Promise<string> | undefined;
 
 /** Starts a stack. Whatever it starts is ended by `close`, also where the start itself fails. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
@@ -136,7 +136,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
 
   async function host({ pool, labels, args, env, dir: data }: HostOptions = {}, tenantId = first.tenantId, key = first.apiKey): Promise<StackHost> {
     agentBundle ??= bundleAgent(join(tmpdir(), `marionette-agent-${process.pid}`));
-    const { daemon } = await agentBundle;
+    const program = await agentBundle;
     const { token } = await admin.createRunnerToken(tenantId, "test host", pool, labels);
     const hostDir = data ?? join(dir, `host-${randomBytes(4).toString("hex")}`);
     await mkdir(hostDir, { recursive: true, mode: 0o700 });
@@ -144,7 +144,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
     const api = apiOf(url, key);
     const online = async () => (await api.get("/hosts?limit=200", listOf(hostSchema))).items.filter(({ status }) => status === "online");
     const before = new Set((await online()).map(({ id }) => id));
-    const child = await startHostProcess({ program: daemon, server: url, token, dir: hostDir, args: args ?? [], env: env ?? {}, log: (line) => void lines.push(line) });
+    const child = await startHostProcess({ program, server: url, token, dir: hostDir, args: args ?? [], env: env ?? {}, log: (line) => void lines.push(line) });
     ends.push(() => child.stop(5_000));
     const id = await Promise.race([
       eventually("the host is online", async () => (await online()).find(({ id }) => !before.has(id))?.id),

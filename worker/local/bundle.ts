@@ -1,6 +1,6 @@
-/** Owns the bundles that one machine runs: the worker, the host's daemon and runner, and mctl. */
+/** Owns the bundles that one machine runs: the worker, and a host's programs. */
 
-import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build, type BuildOptions } from "esbuild";
 
@@ -33,35 +33,20 @@ async function bundleNode(entry: string, outfile: string, target: string): Promi
     outfile,
     platform: "node",
     target,
-    sourcemap: "linked",
     // Native parts of dockerode's ssh2, which does without them.
     external: ["cpu-features", "*.node"],
     banner: { js: banner },
   });
 }
 
-export interface AgentBundle {
-  daemon: string;
-  runner: string;
-}
+/** Program of a host → its source. The daemon looks for the others beside itself. */
+const PROGRAMS = { "marionette-agent.js": "agent/main.ts", "runner.js": "agent/runner/main.ts", "example.js": "agent/runner/example.ts" };
 
-/** Builds the host's two programs, daemon and runner, into `dir`, for the Node that runs this. */
-export async function bundleAgent(dir: string): Promise<AgentBundle> {
-  const bundle = { daemon: join(dir, "marionette-agent.mjs"), runner: join(dir, "runner.mjs") };
+/** Builds a host's programs into `dir` for the Node that runs this, and answers the daemon's path. */
+export async function bundleAgent(dir: string): Promise<string> {
   const target = `node${process.versions.node.split(".")[0]}`;
-  await Promise.all([bundleNode("agent/main.ts", bundle.daemon, target), bundleNode("agent/runner/main.ts", bundle.runner, target)]);
-  return bundle;
-}
-
-export const MCTL = join(ROOT, "sdk/dist/mctl.mjs");
-
-/** Builds mctl for any Node from 20 on; `npx mctl` runs it. */
-export async function bundleMctl(): Promise<string> {
-  await bundleNode("sdk/cli/main.ts", MCTL, "node20");
-  return MCTL;
-}
-
-/** Whether every source that the bundles start from is here. */
-export function missingEntries(): string[] {
-  return ["worker/index.ts", "agent/main.ts", "agent/runner/main.ts", "sdk/cli/main.ts"].filter((entry) => !existsSync(join(ROOT, entry)));
+  await mkdir(dir, { recursive: true });
+  await writeFile(join(dir, "package.json"), '{ "type": "module" }\n');
+  await Promise.all(Object.entries(PROGRAMS).map(([name, entry]) => bundleNode(entry, join(dir, name), target)));
+  return join(dir, "marionette-agent.js");
 }

@@ -23,6 +23,8 @@ export interface ControlPlaneOptions {
   vars?: Record<string, string>;
   /** The worker's and the runtime's lines; printed to stderr by default. */
   log?: (line: string) => void;
+  /** Called when workerd has come back by itself, with another pid. */
+  onRestart?: () => void;
 }
 
 export interface ControlPlane {
@@ -79,6 +81,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       unsafeHandleRuntimeRestart: async () => {
         await adopt();
         state.restarted();
+        options.onRestart?.();
       },
       workers: [
         {
