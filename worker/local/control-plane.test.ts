@@ -1,0 +1,74 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { unstable_readConfig } from "wrangler";
+import * as z from "zod";
+import { ROOT } from "./bundle.ts";
+import { BUCKET, COMPATIBILITY, OBJECTS, startControlPlane, type ControlPlane, type ControlPlaneOptions } from "./control-plane.ts";
+import { startPostgres, type Postgres } from "./postgres.ts";
+
+/** What of wrangler.toml this machine has to repeat. */
+const production = z.object({
+  compatibility_date: z.string(),
+  compatibility_flags: z.array(z.string()),
+  durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
+  r2_buckets: z.array(z.object({ binding: z.string(), bucket_name: z.string() })),
+});
+
+describe("the control plane on one machine", () => {
+  let dir: string;
+  let postgres: Postgres;
+  let plane: ControlPlane;
+  let options: ControlPlaneOptions;
+  const lines: string[] = [];
+  const alive = async () => (await fetch(`${plane.url}/health/live`)).status;
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), "control-plane-"));
+    postgres = await startPostgres();
+    options = { dir, databaseUrl: postgres.url, databaseEndpoint: postgres.endpoint, masterKey: "m".repeat(32), encryptionKey: "0".repeat(64), log: (line) => void lines.push(line) };
+    plane = await startControlPlane(options);
+  }, 30_000);
+  afterAll(async () => {
+    await plane.close();
+    await postgres.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  it("has the bindings that wrangler.toml gives production", () => {
+    const config = production.parse(unstable_readConfig({ config: join(ROOT, "wrangler.toml") }));
+    expect({ date: config.compatibility_date, flags: config.compatibility_flags }).toEqual(COMPATIBILITY);
+    expect(Object.fromEntries(config.durable_objects.bindings.map(({ name, class_name }) => [name, class_name]))).toEqual(OBJECTS);
+    expect(config.r2_buckets.map(({ binding, bucket_name }) => [binding, bucket_name])).toEqual([["BUCKET", BUCKET]]);
+  });
+
+  it("comes back on the same port by itself when workerd is killed", async () => {
+    const before = plane.pid;
+    expect(await alive()).toBe(200);
+    await plane.kill();
+    expect(await alive()).toBe(200);
+    expect(plane.pid).not.toBe(before);
+    expect(() => process.kill(before ?? 0, 0)).toThrow("ESRCH");
+  });
+
+  it("stays away while it is stopped, and leaves no process", async () => {
+    const before = plane.pid;
+    await plane.stop();
+    await expect(alive()).rejects.toThrow("fetch failed");
+    expect(() => process.kill(before ?? 0, 0)).toThrow("ESRCH");
+    await plane.start();
+    expect(await alive()).toBe(200);
+  });
+
+  it("says so where its port is taken", async () => {
+    const server = createServer();
+    await new Promise<void>((done) => {
+      server.listen(0, "127.0.0.1", done);
+    });
+    const { port } = server.address() as AddressInfo;
+    await expect(startControlPlane({ ...options, dir: join(dir, "other"), port })).rejects.toThrow(/already in use/i);
+    server.close();
+  });
+});
