@@ -37,6 +37,8 @@ export interface AdapterContext {
   readonly model: string | null;
   readonly workspace: string;
   readonly home: string;
+  /** What `start` gives to the agent beside its own: the session's environment under the launch's. */
+  readonly env: Readonly<Record<string, string>>;
   /** The model provider's key of this session, if it was given one; goes into the agent's own environment and nowhere else. */
   readonly apiKey: Secret | null;
   /** Aborts when the task is to be interrupted; the adapter asks its agent to stop and returns. After the grace the runner kills the group. */
@@ -46,7 +48,7 @@ export interface AdapterContext {
   /** Asks the gate about a tool call; waits as long as it takes. Never throws: a broken gate denies. */
   gate(call: GateCall): Promise<GateAnswer>;
   /**
-   * Starts the agent in the workspace, in a process group of its own, with the session's environment, `launch.env` and `env`.
+   * Starts `launch.binary` with these arguments (the adapter places `launch.args` among them) in the workspace, in a process group of its own, with the session's environment, `launch.env` and `env`.
    * Throws a `LaunchError` where the binary is missing.
    */
   start(args: readonly string[], env?: Readonly<Record<string, string>>): AgentProcess;

@@ -57,6 +57,7 @@ export function stage(options: StageOptions): Stage {
     model: options.model ?? null,
     workspace: options.workspace,
     home: options.home,
+    env: { ...options.env, ...launch.env },
     apiKey: options.apiKey === null ? null : new Secret(options.apiKey ?? "key-of-the-test"),
     interrupt: interrupted.signal,
     async emit(event) {
