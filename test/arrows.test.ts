@@ -11,6 +11,7 @@ const ROOMS = ["sdk", "durable-objects", "worker", "agent", "test"];
 const ARROWS: { room: string; may: string[]; packages?: string[]; because: string }[] = [
   { room: "sdk/protocol", may: ["sdk/protocol"], packages: ["zod"], because: "the protocol is the leaf that everyone stands on" },
   { room: "sdk/cli", may: ["sdk"], because: "mctl is the client's first user" },
+  { room: "sdk/build.mjs", may: [], because: "it builds the package, it is not in it" },
   { room: "sdk", may: ["sdk"], packages: ["zod"], because: "tenants install it: it depends on zod alone" },
   { room: "durable-objects", may: ["durable-objects", "sdk/protocol"], because: "objects know neither doors nor database" },
   { room: "worker/local", may: ["worker", "migrations", "sdk/protocol"], because: "one machine composes the parts, it is part of none" },
@@ -37,7 +38,7 @@ function imports(text: string): string[] {
 
 describe("arrows between rooms", () => {
   for (const { path, text } of sources.filter(({ path }) => !isTest(path))) {
-    const arrow = ARROWS.find(({ room }) => path.startsWith(`${room}/`));
+    const arrow = ARROWS.find(({ room }) => path === room || path.startsWith(`${room}/`));
     if (!arrow) continue;
     it(`${path} imports only what ${arrow.room} may`, () => {
       for (const target of imports(text)) {
