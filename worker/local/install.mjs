@@ -62,7 +62,7 @@ function npm(args, what) {
       clearInterval(timer);
       process.stderr.write(live ? `\r${line()}\n` : `${line()}: done\n`);
       if (code === 0) resolve();
-      else reject(new Error(`npm ${args.join(" ")} failed:\n${Buffer.concat(words).toString().slice(-4_000)}`));
+      else reject(new Error(`npm ${args.join(" ")} failed:\n${Buffer.concat(words).toString().slice(0, 3_000)}`));
     });
   });
 }
