@@ -4,7 +4,7 @@ import { Transport, type TransportOptions } from "./core/transport.ts";
 import { Admin } from "./resources/admin.ts";
 import { Events } from "./resources/events.ts";
 import { Hosts, Runners } from "./resources/hosts.ts";
-import { Keys } from "./resources/keys.ts";
+import { Keys, RunnerTokens } from "./resources/keys.ts";
 import { Permissions } from "./resources/permissions.ts";
 import { Sessions } from "./resources/sessions.ts";
 import { Tasks } from "./resources/tasks.ts";
@@ -22,6 +22,7 @@ export class Marionette {
   readonly runners: Runners;
   readonly hosts: Hosts;
   readonly keys: Keys;
+  readonly runnerTokens: RunnerTokens;
   readonly events: Events;
   readonly admin: Admin;
   /** The server's base address, without `/api/v1`. */
@@ -35,6 +36,7 @@ export class Marionette {
     this.runners = new Runners(transport);
     this.hosts = new Hosts(transport);
     this.keys = new Keys(transport);
+    this.runnerTokens = new RunnerTokens(transport);
     this.events = new Events(transport);
     this.admin = new Admin(transport);
   }

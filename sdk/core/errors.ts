@@ -43,6 +43,8 @@ export class ApiError extends MarionetteError {
   readonly details: Record<string, unknown> | null;
   readonly request_id: string | null;
   readonly retry_after_ms: number | null;
+  /** How often the call was made before this was its end. After more than one, an earlier attempt may have been carried out unheard. */
+  attempts = 1;
   constructor(fields: ApiErrorFields) {
     super(fields.message);
     this.status = fields.status;
@@ -118,8 +120,9 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   409: "conflict",
   413: "payload_too_large",
   429: "rate_limited",
-  502: "unavailable",
+  500: "internal_error",
   503: "unavailable",
+  502: "unavailable",
   504: "unavailable",
 };
 
@@ -131,8 +134,29 @@ function text(value: unknown): string | null {
 }
 
 /** The error that fields call for, as the class of their status. */
-export function apiError(fields: ApiErrorFields): ApiError {
+function apiError(fields: ApiErrorFields): ApiError {
   return new (BY_STATUS[fields.status] ?? (fields.status >= 500 ? InternalServerError : ApiError))(fields);
+}
+
+/** The error that a body `{code, message, …}` describes. */
+export function errorFrom(value: unknown): ApiError {
+  return apiError(fieldsOf(value));
+}
+
+/** Of the status where that is known, else of the code. */
+function fieldsOf(value: unknown, status?: number): ApiErrorFields {
+  const error = record(value);
+  const code = text(error?.["code"]);
+  const found = status ?? Number(Object.entries(CODES).find(([, each]) => each === code)?.[0] ?? 500);
+  return {
+    status: found,
+    code: code ?? CODES[found] ?? (found >= 500 ? "internal_error" : "bad_request"),
+    message: text(error?.["message"]) ?? `The server answered ${found}`,
+    hint: text(error?.["hint"]),
+    details: record(error?.["details"]),
+    request_id: text(error?.["request_id"]),
+    retry_after_ms: null,
+  };
 }
 
 /**
@@ -146,16 +170,8 @@ export function errorOf(status: number, headers: Headers, body: string, now: num
   } catch {
     parsed = null;
   }
-  const error = record(record(parsed)?.["error"]);
-  return apiError({
-    status,
-    code: text(error?.["code"]) ?? CODES[status] ?? (status >= 500 ? "internal_error" : "bad_request"),
-    message: text(error?.["message"]) ?? `The server answered ${status}`,
-    hint: text(error?.["hint"]),
-    details: record(error?.["details"]),
-    request_id: text(error?.["request_id"]) ?? headers.get("x-request-id"),
-    retry_after_ms: retryAfter(headers.get("retry-after"), now),
-  });
+  const fields = fieldsOf(record(parsed)?.["error"], status);
+  return apiError({ ...fields, request_id: fields.request_id ?? headers.get("x-request-id"), retry_after_ms: retryAfter(headers.get("retry-after"), now) });
 }
 
 /** Milliseconds that a `Retry-After` header (seconds, or an HTTP date) asks to wait; null where it says nothing. */

@@ -1,6 +1,6 @@
 /** Owns one attempt of one request: URL, headers, time limit, and what its failure is called. */
 
-import { ConnectionError, errorOf, ProtocolError, TimeoutError } from "./errors.ts";
+import { errorOf, MarionetteError, ConnectionError, ProtocolError, TimeoutError } from "./errors.ts";
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 export type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
@@ -78,7 +78,7 @@ export async function attempt<T>(fetch: Fetch, request: Attempt, read: (response
 
 function named(error: unknown, request: Attempt, limit: AbortSignal): unknown {
   if (limit.aborted) return limit.reason;
-  if (error instanceof ConnectionError || error instanceof ProtocolError || (error instanceof Error && "request_id" in error)) return error;
+  if (error instanceof MarionetteError) return error;
   return new ConnectionError(`Cannot reach ${request.url}: ${reasonOf(error)}`, { cause: error });
 }
 

@@ -1,6 +1,6 @@
 /** Owns the resuming stream: an async iterator over SSE that reconnects after every cut from the last number it gave out. */
 
-import { apiError, ConnectionError, MarionetteError, ProtocolError } from "./errors.ts";
+import { ConnectionError, errorFrom, MarionetteError, ProtocolError } from "./errors.ts";
 import { backoff, isRetryable } from "./retry.ts";
 import type { Sleep } from "./sleep.ts";
 import { SseParser, type SseRecord } from "./sse.ts";
@@ -81,7 +81,11 @@ async function* items<T>(stream: EventStream<T>, source: StreamSource<T>, option
         for await (const records of recordsOf(response, options.idle_ms ?? IDLE_MS, stop.signal)) {
           failures = 0;
           for (const record of records) {
-            if (record.event === "end") return;
+            if (record.event === "end") {
+              const { error } = dataOf(record);
+              if (error === undefined) return;
+              throw errorFrom(error);
+            }
             const parsed = source.parse(record);
             if (!parsed) {
               const marked = record.id === null || record.id === "" ? Number.NaN : Number(record.id);
@@ -162,18 +166,7 @@ export function dataOf(record: SseRecord): Record<string, unknown> {
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ProtocolError(`An event of type ${record.event} holds no JSON object`);
   const data = value as Record<string, unknown>;
-  const error = data["error"];
-  if (data["seq"] === undefined && typeof error === "object" && error !== null) {
-    const { code, message, hint, request_id } = error as Record<string, unknown>;
-    throw apiError({
-      status: code === "unavailable" ? 503 : code === "rate_limited" ? 429 : code === "not_found" ? 404 : code === "forbidden" ? 403 : code === "unauthorized" ? 401 : 500,
-      code: String(code),
-      message: String(message),
-      hint: typeof hint === "string" ? hint : null,
-      details: null,
-      request_id: typeof request_id === "string" ? request_id : null,
-      retry_after_ms: null,
-    });
-  }
+  // `event: error` of a session is an event with a number; an error without one is the stream's own.
+  if (data["seq"] === undefined && data["error"] !== undefined) throw errorFrom(data["error"]);
   return data;
 }

@@ -1,6 +1,6 @@
 /** Owns how calls become attempts: base URL, key, idempotency keys and retries; every resource stands on it. */
 
-import { MarionetteError } from "./errors.ts";
+import { ApiError, MarionetteError } from "./errors.ts";
 import { attempt, path, readJson, urlOf, type Fetch, type Method, type Query, type RequestOptions } from "./request.ts";
 import { retryDelay } from "./retry.ts";
 import { sleep, type Sleep } from "./sleep.ts";
@@ -86,6 +86,7 @@ export class Transport {
         return await attempt(this.#fetch, request, read);
       } catch (error) {
         failures++;
+        if (error instanceof ApiError) error.attempts = failures;
         if (options.signal?.aborted) throw error;
         const delay = retryDelay(error, failures, options.max_retries ?? this.#maxRetries, this.random());
         if (delay === null) throw error;

@@ -32,7 +32,7 @@ export type LogQuery = z.infer<typeof logQuery>;
 
 /** A page of a log as REST answers it when it is not followed. `next` is the `after` to go on with; `more` says whether there is more right now. */
 export const eventPage = z.object({
-  items: z.array(event),
+  events: z.array(event),
   next: z.number().int(),
   last_seq: z.number().int(),
   more: z.boolean(),
@@ -40,7 +40,7 @@ export const eventPage = z.object({
   ended: z.boolean(),
 });
 export interface EventPage {
-  items: Event[];
+  events: Event[];
   next: number;
   last_seq: number;
   more: boolean;

@@ -1,16 +1,18 @@
 /** Owns `client.admin`: tenants, their keys and the tokens with which hosts join. */
 
 import type * as z from "zod";
-import type { ApiKey, ApiKeyCreated, RunnerToken, RunnerTokenCreated, runnerTokenCreate, Tenant, tenantCreate, tenantPatch } from "../protocol/index.ts";
+import type { ApiKey, ApiKeyCreated, RunnerToken, RunnerTokenCreated, Tenant, tenantCreate, tenantPatch } from "../protocol/index.ts";
 import type { Pages } from "../core/page.ts";
 import type { RequestOptions } from "../core/request.ts";
 import { Resource, resource, type ListParams } from "../core/resource.ts";
 import { adminApi, type Transport } from "../core/transport.ts";
-import type { KeyCreateParams } from "./keys.ts";
+import type { KeyCreateParams, RunnerTokenCreateParams } from "./keys.ts";
 
-export type RunnerTokenCreateParams = z.input<typeof runnerTokenCreate>;
-
-/** With the master key: `tenant_id` says whose. A tenant's own key with the scope `admin` leaves it out. */
+/** Whose it is to be. */
+interface ForTenant {
+  tenant_id: string;
+}
+/** Lists are of all tenants where it is left out. */
 interface OfTenant {
   tenant_id?: string | undefined;
 }
@@ -32,7 +34,7 @@ class Tenants extends Resource {
 
 class AdminKeys extends Resource {
   /** `key` of the answer is shown this once. */
-  create(params: KeyCreateParams & OfTenant, options?: RequestOptions): Promise<ApiKeyCreated> {
+  create(params: KeyCreateParams & ForTenant, options?: RequestOptions): Promise<ApiKeyCreated> {
     return this.transport.json("POST", adminApi`/keys`, resource<ApiKeyCreated>, { body: params }, options);
   }
   list(params: ListParams & OfTenant = {}, options?: RequestOptions): Pages<ApiKey> {
@@ -43,9 +45,9 @@ class AdminKeys extends Resource {
   }
 }
 
-class RunnerTokens extends Resource {
+class AdminRunnerTokens extends Resource {
   /** `token` of the answer is shown this once. */
-  create(params: RunnerTokenCreateParams & OfTenant, options?: RequestOptions): Promise<RunnerTokenCreated> {
+  create(params: RunnerTokenCreateParams & ForTenant, options?: RequestOptions): Promise<RunnerTokenCreated> {
     return this.transport.json("POST", adminApi`/runner-tokens`, resource<RunnerTokenCreated>, { body: params }, options);
   }
   list(params: ListParams & OfTenant = {}, options?: RequestOptions): Pages<RunnerToken> {
@@ -56,14 +58,14 @@ class RunnerTokens extends Resource {
   }
 }
 
-/** The deployment's administration; the client's key is the master key, or a key with the scope `admin` where the call allows it. */
+/** The deployment's administration; the client's `apiKey` is the master key. */
 export class Admin {
   readonly tenants: Tenants;
   readonly keys: AdminKeys;
-  readonly runnerTokens: RunnerTokens;
+  readonly runnerTokens: AdminRunnerTokens;
   constructor(transport: Transport) {
     this.tenants = new Tenants(transport);
     this.keys = new AdminKeys(transport);
-    this.runnerTokens = new RunnerTokens(transport);
+    this.runnerTokens = new AdminRunnerTokens(transport);
   }
 }

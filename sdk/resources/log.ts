@@ -26,7 +26,7 @@ export interface StreamCallOptions extends RequestOptions, StreamOptions {}
 
 const looseEvent = z.looseObject({ seq: z.number(), session_id: z.string(), type: z.string(), at: z.string(), data: z.record(z.string(), z.unknown()) });
 /** What is needed to go on reading; anything else of the page may grow. */
-const loosePage = z.looseObject({ items: z.array(looseEvent), next: z.number(), more: z.boolean() });
+const loosePage = z.looseObject({ events: z.array(looseEvent), next: z.number(), more: z.boolean() });
 
 /** Largest page of a log. */
 const PAGE = 1_000;
@@ -83,19 +83,19 @@ function pagedLog(transport: Transport, path: string, query: Query, params: LogP
     for (let first = true; ; first = false) {
       const at: Query = first && params.tail !== undefined && stream.position === null ? { tail: params.tail } : { after: stream.position, limit: PAGE };
       const page = await transport.json("GET", path, parsePage, { query: { ...query, ...at } }, options);
-      for (const event of page.items) {
+      for (const event of page.events) {
         stream.position = event.seq;
         yield event;
       }
       if (!page.more || "tail" in at) return;
-      if (page.next <= (stream.position ?? 0) && page.items.length === 0) throw new ProtocolError("A page of the log leads nowhere");
+      if (page.next <= (stream.position ?? 0) && page.events.length === 0) throw new ProtocolError("A page of the log leads nowhere");
       stream.position = page.next;
     }
   });
 }
 
-function parsePage(value: unknown): { items: Event[]; next: number; more: boolean } {
+function parsePage(value: unknown): { events: Event[]; next: number; more: boolean } {
   const parsed = loosePage.safeParse(value);
-  if (!parsed.success) throw new ProtocolError("Expected a page of events ({items, next, more}) and got something else");
-  return { items: parsed.data.items as unknown as Event[], next: parsed.data.next, more: parsed.data.more };
+  if (!parsed.success) throw new ProtocolError("Expected a page of events ({events, next, more}) and got something else");
+  return { events: parsed.data.events as unknown as Event[], next: parsed.data.next, more: parsed.data.more };
 }

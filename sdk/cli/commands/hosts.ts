@@ -52,8 +52,10 @@ export const hostCommands = [
     options: { name: needed("NAME", "a name for the token, for people"), pool: text("POOL", "pool that the machine joins (default: default)"), label: pairs("label of every host that joins with it (repeatable)"), tenant: text("TENANT", "with the master key: whose hosts (ten_…)") },
     examples: [["hosts token create --name rack-7 --pool gpu --label gpu=nvidia", ""]],
     async run(context, _, { name, pool, label, tenant }) {
-      const token = await context.client.admin.runnerTokens.create({ name, pool, labels: label, ...(tenant && { tenant_id: tenant }) });
-      const command = joinCommand(context.client.url, token.token, token.pool);
+      const { client } = context;
+      const params = { name, pool, labels: label };
+      const token = await (tenant ? client.admin.runnerTokens.create({ ...params, tenant_id: tenant }) : client.runnerTokens.create(params));
+      const command = joinCommand(client.url, token.token, token.pool);
       if (context.out.quiet && !context.out.structured) context.out.line(token.token);
       else {
         context.out.one({ ...token, join_command: command }, () => [command]);
@@ -67,7 +69,7 @@ export const hostCommands = [
     options: { tenant: text("TENANT", "with the master key: whose (ten_…)"), ...listOptions },
     examples: [["hosts token list", ""]],
     async run(context, _, { tenant, ...chosen }) {
-      await printList(context, chosen, (limit) => context.client.admin.runnerTokens.list({ limit, ...(tenant && { tenant_id: tenant }) }), tokenColumns, "runner tokens");
+      await printList(context, chosen, (limit) => (tenant ? context.client.admin.runnerTokens.list({ limit, tenant_id: tenant }) : context.client.runnerTokens.list({ limit })), tokenColumns, "runner tokens");
     },
   }),
   defineCommand({
@@ -77,7 +79,7 @@ export const hostCommands = [
     options: {},
     examples: [["hosts token revoke rtk_…", ""]],
     async run(context, { token: id = "" }) {
-      await context.client.admin.runnerTokens.revoke(id);
+      await context.client.runnerTokens.revoke(id);
       context.out.note(`Revoked ${id}.`);
     },
   }),
