@@ -47,6 +47,18 @@ const HOST_ONLINE_MS = 20_000;
 /** Pause before an ended daemon is started again. */
 const HOST_RESTART_MS = 1_000;
 
+/** What a person should see at once of a log line: errors, in one line and without their stacks; null for all else. */
+function faultOf(line: string): string | null {
+  if (!line.startsWith("{")) return /^(\S+ )?(ERROR|Uncaught|Error)\b/.test(line) ? line.slice(0, 500) : null;
+  if (!/"level":"(error|fatal)"/.test(line)) return null;
+  try {
+    const { event, error, path } = JSON.parse(line) as Record<string, unknown>;
+    return [event, path, error].filter((part) => typeof part === "string").join(": ").split("\n")[0]?.slice(0, 500) ?? null;
+  } catch {
+    return line.slice(0, 500);
+  }
+}
+
 /** A part's log file; the last run's is kept beside it once it has grown large. Lines at level error are passed on to `show`. */
 function logOf(dir: string, name: string, show: (line: string) => void): { write: (line: string) => void; path: string; end: () => void } {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -57,7 +69,8 @@ function logOf(dir: string, name: string, show: (line: string) => void): { write
     path,
     write: (line) => {
       stream.write(`${line}\n`);
-      if (/"level":"(error|fatal)"|^(\S+ )?(ERROR|Uncaught|Error)\b/.test(line)) show(`${name}: ${line.slice(0, 2_000)}`);
+      const fault = faultOf(line);
+      if (fault) show(`${name}: ${fault} (more in ${path})`);
     },
     end: () => void stream.end(),
   };

@@ -1,4 +1,7 @@
-/** Owns `npm test`: installs what the tests need, checks types and style, runs all projects, and adds it all up in one last line. */
+/**
+ * Owns `npm test`: installs what the tests need, checks types and style, runs all projects, and adds it all up in one last line.
+ * `--install` stops after the first of these, `--checks` after the second; all other arguments go to vitest, and leave the checks out.
+ */
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -62,6 +65,7 @@ try {
 }
 
 const args = process.argv.slice(2);
+if (args.includes("--install")) process.exit(0);
 const only = args.includes("--checks");
 if (args.length === 0 || only) {
   for (const room of rooms().sort()) await check(`types: ${room}`, "tsc", ["-p", room]);
