@@ -54,6 +54,15 @@ async function newWorkerd(): Promise<number | null> {
   return null;
 }
 
+/** Makes a Miniflare without its signal handlers, which would end this process at once: what a signal means here is the caller's to say. */
+function quietly(make: () => Miniflare): Miniflare {
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const before = new Set(signals.flatMap((signal) => process.listeners(signal)));
+  const made = make();
+  for (const signal of signals) for (const listener of process.listeners(signal)) if (!before.has(listener)) process.removeListener(signal, listener);
+  return made;
+}
+
 /** Bundles the worker and starts it. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const bundle = await bundleWorker();
@@ -114,7 +123,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
   async function start(): Promise<void> {
     const turn = starting.then(async () => {
-      const miniflare = instance();
+      const miniflare = quietly(instance);
       try {
         await miniflare.ready;
         state.port = Number((await miniflare.unsafeGetDirectURL()).port);

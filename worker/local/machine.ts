@@ -65,12 +65,15 @@ function logOf(dir: string, name: string, show: (line: string) => void): { write
   const path = join(dir, `${name}.log`);
   if (existsSync(path) && statSync(path).size > MAX_LOG_BYTES) renameSync(path, `${path}.old`);
   const stream: WriteStream = createWriteStream(path, { flags: "a", mode: 0o600 });
+  let last: string | null = null;
   return {
     path,
     write: (line) => {
       stream.write(`${line}\n`);
       const fault = faultOf(line);
-      if (fault) show(`${name}: ${fault} (more in ${path})`);
+      // One that repeats is shown once.
+      if (fault && fault !== last) show(`${name}: ${fault} (more in ${path})`);
+      last = fault ?? last;
     },
     end: () => void stream.end(),
   };
