@@ -27,9 +27,7 @@ export interface Parts {
 }
 
 const room = (): App => new OpenAPIHono<AppEnv>({ defaultHook: validated });
-const nowhere = () => {
-  throw new Failure("not_found", "No such route", { hint: "GET /docs lists them all" });
-};
+const nowhere = () => new Failure("not_found", "No such route", { hint: "GET /docs lists them all" });
 /** A browser may call from any origin: there are no cookies, only the key that the page itself has. */
 const anyOrigin = cors({
   origin: "*",
@@ -61,7 +59,7 @@ export function createApp(parts: Parts = { recordsFor }): App {
   const cache = new KeyCache();
   const app = room();
   app.onError((error, c) => failed(error, c));
-  app.notFound(nowhere);
+  app.notFound((c) => failed(nowhere(), c));
   app.use(framed(parts.recordsFor));
   app.use("/api/v1/*", async (c, next) => (c.req.header("upgrade") ? next() : anyOrigin(c, next)));
   app.route("/api/v1", api(cache));

@@ -1,5 +1,7 @@
 /** Owns how routes are described: named schemas, the answers that all share, what each asks of a key, and the document made of it. */
 
+// Loaded for its effect too: it gives every schema made from here on the method `openapi`.
+import "@hono/zod-openapi";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import * as z from "zod";
 import { ERRORS, errorResponse, json, pageOf, type ErrorCode, type KeyScope } from "../sdk/protocol/index.ts";
@@ -12,7 +14,8 @@ const schemas = new Map<string, z.ZodType>();
 export function named<T extends z.ZodType>(name: string, schema: T): T {
   schemas.set(name, schema);
   // The generator stops here; the component itself comes from zod's own JSON Schema, which knows every constraint.
-  return schema.openapi(name, { type: "object" });
+  // The protocol's schemas may be older than the method: their copy is not.
+  return schema.clone().openapi(name, { type: "object" });
 }
 
 const ErrorBody = named("Error", errorResponse);

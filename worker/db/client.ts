@@ -16,7 +16,17 @@ const TIMEOUT_MS = 10_000;
 export function openDatabase(url: string, endpoint?: string): Database {
   if (endpoint) neonConfig.fetchEndpoint = `${endpoint.replace(/\/+$/, "")}/sql`;
   neonConfig.fetchFunction = (to: string, init: RequestInit) => fetch(to, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
-  return drizzle({ client: neon(url) });
+  return drizzle({ client: clientOf(url) });
+}
+
+/** A URL that is no connection string must not take the doors down that need no database: every statement fails instead. */
+function clientOf(url: string): ReturnType<typeof neon<false, false>> {
+  try {
+    return neon(url);
+  } catch {
+    neonConfig.fetchFunction = () => Promise.reject(new Error("MARIONETTE_DATABASE_URL is not set, or no connection string"));
+    return neon("postgresql://nobody:nothing@unset.invalid/unset");
+  }
 }
 
 /** SQLSTATE classes that say "not now": connection, resources, operator, and a transaction to be tried again. */

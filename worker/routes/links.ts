@@ -9,7 +9,7 @@ import type { App, Ctx } from "../context.ts";
 import { runnerTokenOf, runTokenOf } from "../middleware/auth.ts";
 import { failures } from "../openapi.ts";
 import { handed } from "../streams/log.ts";
-import { upgrade } from "../streams/source.ts";
+import { headerJson, upgrade } from "../streams/source.ts";
 
 const tags = ["links"];
 const runner = createRoute({
@@ -48,6 +48,6 @@ export function linkRoutes(app: App): void {
     const { tenant_id, pool, labels } = await runnerTokenOf(c);
     mustUpgrade(c);
     const join: HostJoin = { tenant_id, host_id: await hostIdOf(c, tenant_id, c.req.valid("query").host_id), pool, labels };
-    return handed(c, await upgrade(() => hostStub(c.env, join.host_id), "/daemon", { "x-marionette-host": JSON.stringify(join) }));
+    return handed(c, await upgrade(() => hostStub(c.env, join.host_id), "/daemon", { "x-marionette-host": headerJson(join) }));
   });
 }

@@ -24,7 +24,7 @@ const readHost = createRoute({ method: "get", path: "/hosts/{id}", tags: ["hosts
 const drain = createRoute({
   method: "post", path: "/hosts/{id}/drain", tags: ["hosts"], ...keyed("admin"), summary: "Drain a host, or put it back", description: "A draining host keeps what it runs and takes nothing new.",
   request: { ...idParam("host"), ...takes(named("HostDrain", z.strictObject({ draining: z.boolean().default(true) }))) },
-  responses: { 200: answers(Host, "The host"), ...failures("not_found") },
+  responses: { 200: answers(Host, "The host"), ...failures("not_found", "payload_too_large") },
 });
 
 export function runnerRoutes(app: App): void {

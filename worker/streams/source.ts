@@ -6,7 +6,6 @@ import { reach } from "../calls.ts";
 
 /** The header by which an object knows on whose behalf the worker opens a socket. */
 const ACTOR_HEADER = "x-marionette-actor";
-export const STREAM_HEADER = "x-marionette-stream";
 
 /**
  * Asks an object for a WebSocket, and answers the object's response with the socket in it; throws the object's refusal.
@@ -18,9 +17,12 @@ export async function upgrade(stub: () => Fetcher, path: string, headers: Record
   return response as Response & { webSocket: WebSocket };
 }
 
-/** Header values are ASCII: what a key is called may not be. */
+/** JSON for a header: header values are ASCII, what people call their things is not. */
+export function headerJson(value: unknown): string {
+  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
 export function actorHeaders(actor: Actor): Record<string, string> {
-  return { [ACTOR_HEADER]: JSON.stringify(actor).replace(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`) };
+  return { [ACTOR_HEADER]: headerJson(actor) };
 }
 
 /** Frames of a socket. `next` answers null once the socket has closed and all that came before was taken. */
