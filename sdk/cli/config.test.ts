@@ -46,9 +46,10 @@ describe("which server and key a command uses", () => {
   });
   it("a found file counts only where nobody else could have read or put it there, and for this machine", () => {
     expect(projectEndpoint(localServer(LOCAL))).toMatchObject({ url: LOCAL.url });
-    expect(projectEndpoint(localServer(LOCAL, 0o644, "cloned"))).toBeNull();
-    expect(projectEndpoint(localServer({ ...LOCAL, url: "https://evil.test" }, 0o600, "evil"))).toBeNull();
-    expect(projectEndpoint(localServer({ url: "nonsense" }, 0o600, "broken"))).toBeNull();
+    const refused = (why: string) => ({ refused: expect.stringContaining(why) as string });
+    expect(projectEndpoint(localServer(LOCAL, 0o644, "cloned"))).toEqual(refused("must be yours"));
+    expect(projectEndpoint(localServer({ ...LOCAL, url: "https://evil.test" }, 0o600, "evil"))).toEqual(refused("another machine (evil.test)"));
+    expect(projectEndpoint(localServer({ url: "nonsense" }, 0o600, "broken"))).toEqual(refused("no url and api_key"));
     expect(projectEndpoint("/")).toBeNull();
   });
   it("says what to do where there is none, or a context is unknown", () => {

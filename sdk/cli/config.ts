@@ -61,28 +61,30 @@ const projectFile = z.looseObject({ url: z.url(), api_key: z.string().min(1) });
  * The nearest `.marionette/context.json` from `cwd` upward, which a local server writes. A directory may come from a stranger, and a session
  * sends model keys to its server: so only a file of this user's own that nobody else can read, and only a server on this machine, counts.
  */
-export function projectEndpoint(cwd: string): Endpoint | null {
+export function projectEndpoint(cwd: string): Endpoint | { refused: string } | null {
   for (let dir = resolve(cwd); ; dir = dirname(dir)) {
     const path = join(dir, ".marionette", "context.json");
     if (existsSync(path)) {
       const stat = statSync(path);
       const uid = process.getuid?.();
-      if (uid !== undefined && (stat.uid !== uid || (stat.mode & 0o077) !== 0)) return null;
+      if (uid !== undefined && (stat.uid !== uid || (stat.mode & 0o077) !== 0)) return { refused: `${path} is not used: it must be yours and readable by nobody else` };
       let value: unknown;
       try {
         value = JSON.parse(readFileSync(path, "utf8"));
       } catch {
-        return null;
+        value = null;
       }
       const parsed = projectFile.safeParse(value);
-      if (!parsed.success || !isLoopback(parsed.data.url)) return null;
+      if (!parsed.success) return { refused: `${path} is not used: it holds no url and api_key` };
+      if (!isLoopback(parsed.data.url)) return { refused: `${path} is not used: it names another machine (${new URL(parsed.data.url).host})` };
       return { url: parsed.data.url, apiKey: parsed.data.api_key, source: path };
     }
     if (dirname(dir) === dir) return null;
   }
 }
 
-function isLoopback(url: string): boolean {
+/** True for an address of this machine. */
+export function isLoopback(url: string): boolean {
   const { hostname } = new URL(url);
   return hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
@@ -108,9 +110,11 @@ export function resolveEndpoint(flags: EndpointFlags, io: Pick<Io, "env" | "home
   if (flags.apiKey?.startsWith("sk-")) throw new UserError("--api-key is Marionette's own key, and this looks like a model provider's", "put the model's key into a variable and name it with --api-key-env");
   if (url !== undefined && key !== undefined && named === undefined) return { url, apiKey: key, source: flags.url ? "flags" : "environment" };
 
-  const kept = keptEndpoint(named, io);
+  const found = keptEndpoint(named, io);
+  const kept = found && "url" in found ? found : null;
   const address = url ?? kept?.url;
   if (address === undefined) {
+    if (found && "refused" in found) throw new UserError("No server is configured", found.refused);
     throw new UserError("No server is configured", "start one here with `npm start`, or name one: `mctl config set NAME --url URL --api-key mk_…`, or set MARIONETTE_API_URL and MARIONETTE_API_KEY");
   }
   const keptKey = kept && sameServer(kept.url, address) ? kept.apiKey : undefined;
@@ -119,7 +123,7 @@ export function resolveEndpoint(flags: EndpointFlags, io: Pick<Io, "env" | "home
   return { url: address, apiKey, source: url === undefined && kept ? kept.source : flags.url ? "flags" : "environment" };
 }
 
-function keptEndpoint(named: string | undefined, io: Pick<Io, "env" | "home" | "cwd">): { url: string; apiKey: string | undefined; source: string } | null {
+function keptEndpoint(named: string | undefined, io: Pick<Io, "env" | "home" | "cwd">): { url: string; apiKey: string | undefined; source: string } | { refused: string } | null {
   const config = readConfig(io);
   const name = named ?? config.current;
   if (name === undefined) return projectEndpoint(io.cwd);

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 import { onTestFinished } from "vitest";
 import type { Io } from "../../sdk/cli/io.ts";
 import { mctl } from "../../sdk/cli/program.ts";
@@ -18,8 +18,8 @@ export interface FakeIoOptions {
 
 export class FakeIo implements Io {
   readonly stdin: PassThrough & { isTTY?: boolean } = new PassThrough();
-  readonly stdout: PassThrough & { isTTY?: boolean; columns?: number } = new PassThrough({ highWaterMark: 1 << 24 });
-  readonly stderr: PassThrough & { isTTY?: boolean; columns?: number } = new PassThrough({ highWaterMark: 1 << 24 });
+  readonly stdout: Writable & { isTTY?: boolean; columns?: number } = this.#sink("out");
+  readonly stderr: Writable & { isTTY?: boolean; columns?: number } = this.#sink("err");
   readonly env: Record<string, string>;
   readonly home = mkdtempSync(join(tmpdir(), "mctl-home-"));
   readonly cwd = this.home;
@@ -32,8 +32,6 @@ export class FakeIo implements Io {
     onTestFinished(() => rmSync(this.home, { recursive: true, force: true }));
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream.isTTY = tty;
     this.stdout.columns = this.stderr.columns = 100;
-    this.stdout.on("data", (chunk: Buffer) => this.#add("out", chunk));
-    this.stderr.on("data", (chunk: Buffer) => this.#add("err", chunk));
     if (stdin !== undefined) this.stdin.end(stdin);
   }
   now(): number {
@@ -64,8 +62,13 @@ export class FakeIo implements Io {
   run(...argv: string[]): Promise<number> {
     return mctl(argv, this);
   }
-  #add(stream: "out" | "err", chunk: Buffer): void {
-    this[stream] += chunk.toString();
-    for (const wake of this.#watchers) wake();
+  #sink(stream: "out" | "err"): Writable {
+    return new Writable({
+      write: (chunk: Buffer, _, done) => {
+        this[stream] += chunk.toString();
+        for (const wake of this.#watchers) wake();
+        done();
+      },
+    });
   }
 }

@@ -2,6 +2,7 @@
 
 import { runnerStatus } from "../../protocol/host.ts";
 import { defineCommand } from "../command.ts";
+import { isLoopback } from "../config.ts";
 import { choice, needed, pairs, text } from "../option.ts";
 import { hostColumns, hostFields, runnerColumns, runnerFields, tokenColumns } from "../output/views.ts";
 import { listOptions, printList } from "./listing.ts";
@@ -59,6 +60,7 @@ export const hostCommands = [
       if (context.out.quiet && !context.out.structured) context.out.line(token.token);
       else {
         context.out.one({ ...token, join_command: command }, () => [command]);
+        if (isLoopback(client.url)) context.out.note(`Note: ${client.url} is reached from this machine alone; another needs an address of this one that it can reach.`);
         context.out.note("Run this on the machine. The token is not shown again; take it back with `mctl hosts token revoke`.");
       }
     },

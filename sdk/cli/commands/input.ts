@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { isLoopback } from "../config.ts";
 import type { Context } from "../context.ts";
 import { UserError, type Io } from "../io.ts";
 import { text } from "../option.ts";
@@ -59,8 +60,6 @@ export function modelKey(context: Context, agent: string, named: string | undefi
 }
 
 function warnOfPlainHttp(context: Context): void {
-  const { protocol, hostname } = new URL(context.endpoint.url);
-  if (protocol === "http:" && hostname !== "localhost" && !hostname.startsWith("127.") && hostname !== "[::1]") {
-    context.out.note(`Warning: ${context.endpoint.url} is not encrypted; the model key crosses the network in the clear.`);
-  }
+  const { url } = context.endpoint;
+  if (url.startsWith("http:") && !isLoopback(url)) context.out.note(`Warning: ${url} is not encrypted; the model key crosses the network in the clear.`);
 }

@@ -21,7 +21,7 @@ export const runCommand = defineCommand({
     "Ctrl-C cancels the task, a second Ctrl-C leaves it running. Exits with 0 if the task completed, 1 if not, 130 after Ctrl-C.",
   args: [{ name: "prompt", summary: "the prompt, in quotes", optional: true, rest: true }],
   options: {
-    agent: text("AGENT", "claude, codex, marco, example or a custom agent's name (default claude)", { short: "a" }),
+    agent: text("AGENT", "claude, codex, example or a custom agent's name (default claude)", { short: "a" }),
     session: text("SESSION", "go on in this session instead of a new one", { short: "s" }),
     ...sessionOptions,
     promptFile,

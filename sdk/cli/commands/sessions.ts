@@ -30,7 +30,7 @@ export const sessionCommands = [
   defineCommand({
     name: "sessions create",
     summary: "Create a session",
-    options: { agent: needed("AGENT", "claude, codex, marco, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each") },
+    options: { agent: needed("AGENT", "claude, codex, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each") },
     examples: [
       ["sessions create --agent claude --name api --label team=web", "with ANTHROPIC_API_KEY of the environment"],
       ["sessions create --agent codex --api-key-env MY_OPENAI_KEY -q", "prints the id alone"],
