@@ -1,9 +1,149 @@
-/** Owns the wiring of the SessionObject: constructor, fetch, RPC, alarm. */
+/** Owns the wiring of the SessionObject: constructor, fetch, RPC, sockets, alarm. */
 
 import { DurableObject } from "cloudflare:workers";
+import {
+  ERRORS, fail, invalid, logQuery, type ErrorCode, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate,
+  type SessionPatch, type Task, type TaskCreate,
+} from "../../sdk/protocol/index.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
+import type { Actor, LogPage, SessionRpc } from "../rpc.ts";
+import { SessionApi } from "./api.ts";
+import { Engine } from "./engine.ts";
+import { Caller, neighboursOf, type Neighbours } from "./neighbours.ts";
+import { Outbox } from "./outbox.ts";
+import { RUNNER_TAG, RunnerLink } from "./runner-link.ts";
+import { Viewers } from "./viewers.ts";
 
-/** The class to export from the worker's entry; `portsOf` gives it what lies above it. */
-export function sessionObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
-  return class SessionObject extends DurableObject<Env> {};
+/** The class to export from the worker's entry; `portsOf` gives it what lies above it, `neighbours` the objects beside it. */
+export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighbours: (env: Env) => Neighbours = neighboursOf) {
+  return class SessionObject extends DurableObject<Env> implements SessionRpc {
+    /** The objects that this one calls; a test puts its own here. */
+    neighbours: Neighbours;
+    readonly engine: Engine;
+    readonly outbox: Outbox;
+    readonly api: SessionApi;
+    readonly #caller: Caller;
+    readonly #link: RunnerLink;
+    readonly #viewers: Viewers;
+
+    constructor(ctx: DurableObjectState, env: Env) {
+      super(ctx, env);
+      this.neighbours = neighbours(env);
+      const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
+      const engine = new Engine(ctx.storage);
+      this.engine = engine;
+      this.#viewers = new Viewers(ctx, engine);
+      this.#link = new RunnerLink(ctx, engine);
+      this.#caller = new Caller(engine, () => this.neighbours, waitUntil);
+      this.outbox = new Outbox(engine, portsOf(env).projection, () => this.neighbours, waitUntil);
+      this.api = new SessionApi(engine, this.#caller);
+      if (!engine.state.session) return;
+      engine.feed({ type: "woken", linked: this.#link.linked });
+      this.#viewers.resume();
+      this.outbox.resume();
+    }
+
+    override async fetch(request: Request): Promise<Response> {
+      const url = new URL(request.url);
+      if (url.pathname.endsWith("/runner")) return this.#link.accept(request);
+      if (!url.pathname.endsWith("/viewer")) return refuse("not_found", "no such door");
+      const actor = actorOf(request.headers.get("x-marionette-actor"));
+      if (!actor || !this.api.read(actor).ok) return refuse("not_found", "no session of that id");
+      if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return refuse("bad_request", "expected a WebSocket upgrade");
+      const { searchParams: query } = url;
+      const lists = Object.fromEntries(["types", "stream"].filter((name) => query.has(name)).map((name) => [name, query.getAll(name)]));
+      const parsed = logQuery.safeParse({ ...Object.fromEntries(query), ...lists });
+      if (!parsed.success) return Response.json({ error: invalid(parsed.error, "query").toBody() }, { status: ERRORS.bad_request.status });
+      if (parsed.data.task_id !== undefined && !this.api.readTask(actor, parsed.data.task_id).ok) return refuse("not_found", "no task of that id");
+      return this.#viewers.accept(parsed.data, query.get("flow") === "1");
+    }
+
+    override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+      if (this.#isRunner(socket)) this.#link.message(socket, message);
+      else this.#viewers.message(socket, message);
+    }
+    override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
+      if (this.#isRunner(socket)) this.#link.closed(socket, code);
+      else this.#viewers.closed(socket);
+    }
+    override async webSocketError(socket: WebSocket): Promise<void> {
+      await this.webSocketClose(socket, 1006);
+    }
+    override async alarm(): Promise<void> {
+      this.engine.ring();
+      this.outbox.ring(Date.now());
+    }
+
+    #isRunner(socket: WebSocket): boolean {
+      return this.ctx.getTags(socket).includes(RUNNER_TAG);
+    }
+
+    async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate): Promise<Result<Session>> {
+      return this.api.create(actor, id, workspaceId, input);
+    }
+    async read(actor: Actor): Promise<Result<Session>> {
+      return this.api.read(actor);
+    }
+    async update(actor: Actor, patch: SessionPatch): Promise<Result<Session>> {
+      return this.api.update(actor, patch);
+    }
+    async terminate(actor: Actor): Promise<Result<Session>> {
+      return this.api.terminate(actor);
+    }
+    async createTask(actor: Actor, taskId: string, input: TaskCreate): Promise<Result<Task>> {
+      return this.api.createTask(actor, taskId, input);
+    }
+    async readTask(actor: Actor, taskId: string): Promise<Result<Task>> {
+      return this.api.readTask(actor, taskId);
+    }
+    async readRuns(actor: Actor, taskId: string): Promise<Result<Run[]>> {
+      return this.api.readRuns(actor, taskId);
+    }
+    async cancelTask(actor: Actor, taskId: string): Promise<Result<Task>> {
+      return this.api.changeTask(actor, taskId, "task.cancel");
+    }
+    async retryTask(actor: Actor, taskId: string): Promise<Result<Task>> {
+      return this.api.changeTask(actor, taskId, "task.retry");
+    }
+    async executeTask(actor: Actor, taskId: string): Promise<Result<Task>> {
+      return this.api.changeTask(actor, taskId, "task.execute");
+    }
+    async readPermission(actor: Actor, permissionId: string): Promise<Result<Permission>> {
+      return this.api.readPermission(actor, permissionId);
+    }
+    async approvePermission(actor: Actor, permissionId: string, input: PermissionApprove): Promise<Result<Permission>> {
+      return this.api.answer(actor, permissionId, "approved", input);
+    }
+    async denyPermission(actor: Actor, permissionId: string, input: PermissionDeny): Promise<Result<Permission>> {
+      return this.api.answer(actor, permissionId, "denied", input);
+    }
+    async readLog(actor: Actor, query: LogQuery): Promise<Result<LogPage>> {
+      return this.api.readLog(actor, query);
+    }
+
+    async leaseGranted(epoch: number, hostId: string): Promise<void> {
+      await this.#caller.granted(epoch, hostId);
+    }
+    async leaseQueued(epoch: number, reason: string): Promise<void> {
+      this.engine.feed({ type: "lease.queued", epoch, reason });
+    }
+    async leaseWanted(epoch: number): Promise<void> {
+      this.engine.feed({ type: "lease.wanted", epoch });
+    }
+    async runnerGone(epoch: number, runnerId: string, reason: string): Promise<void> {
+      this.engine.feed({ type: "runner.gone", epoch, runner_id: runnerId, reason });
+    }
+  };
+}
+
+/** Who looks, as the worker says: only it can reach this object. */
+function actorOf(header: string | null): Actor | null {
+  try {
+    return header === null ? null : (JSON.parse(header) as Actor);
+  } catch {
+    return null;
+  }
+}
+function refuse(code: ErrorCode, message: string): Response {
+  return Response.json({ error: fail(code, message).error }, { status: ERRORS[code].status });
 }

@@ -1,0 +1,134 @@
+/** Owns what callers of the object ask: every call is checked against the session's tenant, made one turn, and answered as data. */
+
+import {
+  fail, MAX_PAGE, ok, Secret, sessionOf as sessionOfChild, TASK_ENDED, type ErrorBody, type Event, type EventItem, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny,
+  type Result, type Run, type Session, type SessionCreate, type SessionPatch, type Task, type TaskCreate,
+} from "../../sdk/protocol/index.ts";
+import type { Actor, LogPage } from "../rpc.ts";
+import type { Engine } from "./engine.ts";
+import { filterOf } from "./log-filter.ts";
+import type { Seen } from "./log.ts";
+import type { Caller } from "./neighbours.ts";
+import type { Input } from "./state.ts";
+
+const PREVIEW_CHARS = 200;
+/** A page ends after about so many characters, however few its events are. */
+const PAGE_CHARS = 4 * 1024 * 1024;
+const DEFAULT_PAGE = 100;
+const UNKNOWN_SESSION = fail("not_found", "no session of that id");
+const UNKNOWN_TASK = fail("not_found", "no task of that id");
+const UNKNOWN_PERMISSION = fail("not_found", "no permission request of that id");
+
+type Failed = { ok: false; error: ErrorBody };
+
+export class SessionApi {
+  readonly #engine: Engine;
+  readonly #caller: Caller;
+
+  constructor(engine: Engine, caller: Caller) {
+    this.#engine = engine;
+    this.#caller = caller;
+  }
+
+  create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate): Result<Session> {
+    const there = this.#engine.session;
+    if (there) return there.tenant_id === actor.tenant_id && there.id === id ? ok(there) : UNKNOWN_SESSION;
+    if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
+    this.#engine.run((turn) => {
+      this.#engine.env.put(env);
+      turn.input({ type: "session.create", actor, id, workspace_id, input, env_names: Object.keys(env), has_api_key: api_key !== undefined });
+    });
+    return this.read(actor);
+  }
+
+  read(actor: Actor): Result<Session> {
+    const { session } = this.#engine;
+    return session?.tenant_id === actor.tenant_id ? ok(session) : UNKNOWN_SESSION;
+  }
+
+  update(actor: Actor, { api_key, ...patch }: SessionPatch): Result<Session> {
+    const failed = this.#input(actor, { type: "session.update", patch: { ...patch, ...(api_key !== undefined && { has_api_key: true }) } });
+    if (failed) return failed;
+    if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
+    return this.read(actor);
+  }
+
+  terminate(actor: Actor): Result<Session> {
+    return this.#input(actor, { type: "session.terminate", by: nameOf(actor) }) ?? this.read(actor);
+  }
+
+  createTask(actor: Actor, id: string, { prompt, ...input }: TaskCreate): Result<Task> {
+    const { tasks, state } = this.#engine;
+    if (sessionOfChild(id) !== state.session?.id) return UNKNOWN_SESSION;
+    const known = tasks.get(id);
+    const continued = input.continue_from ? tasks.get(input.continue_from) : null;
+    const failed = this.#input(actor, { type: "task.create", id, input, preview: prompt.slice(0, PREVIEW_CHARS), known, continued }, () => tasks.putPrompt(id, prompt));
+    return failed ?? this.readTask(actor, id);
+  }
+
+  readTask(actor: Actor, id: string): Result<Task> {
+    if (!this.#owned(actor)) return UNKNOWN_TASK;
+    const task = this.#engine.tasks.read(id);
+    if (!task) return UNKNOWN_TASK;
+    const { running } = this.#engine.state;
+    return ok(running?.task.id === id ? { ...task, usage: running.task.usage } : task);
+  }
+
+  readRuns(actor: Actor, taskId: string): Result<Run[]> {
+    if (!this.#owned(actor) || !this.#engine.tasks.get(taskId)) return UNKNOWN_TASK;
+    return ok(this.#engine.runs.of(taskId));
+  }
+
+  changeTask(actor: Actor, id: string, type: "task.cancel" | "task.retry" | "task.execute"): Result<Task> {
+    if (!this.#owned(actor)) return UNKNOWN_TASK;
+    return this.#input(actor, { type, id, by: nameOf(actor), known: this.#engine.tasks.get(id) }) ?? this.readTask(actor, id);
+  }
+
+  readPermission(actor: Actor, id: string): Result<Permission> {
+    const permission = this.#owned(actor) ? this.#engine.permissions.get(id) : null;
+    return permission ? ok(permission) : UNKNOWN_PERMISSION;
+  }
+
+  answer(actor: Actor, id: string, decision: "approved" | "denied", input: Partial<PermissionApprove> & PermissionDeny): Result<Permission> {
+    if (!this.#owned(actor)) return UNKNOWN_PERMISSION;
+    const known = this.#engine.permissions.get(id);
+    const { reason = null, scope = "once" } = input;
+    return this.#input(actor, { type: "permission.answer", id, decision, actor, reason, scope, known }) ?? this.readPermission(actor, id);
+  }
+
+  readLog(actor: Actor, query: LogQuery): Result<LogPage> {
+    const { log, session, tasks } = this.#engine;
+    if (!session || session.tenant_id !== actor.tenant_id) return UNKNOWN_SESSION;
+    const task = query.task_id === undefined ? null : tasks.get(query.task_id);
+    if (query.task_id !== undefined && !task) return UNKNOWN_TASK;
+    const filter = filterOf(query);
+    const limit = Math.min(MAX_PAGE, query.limit ?? query.tail ?? DEFAULT_PAGE);
+    const after = query.tail === undefined ? (query.after ?? 0) : log.tail(query.tail, filter);
+    const { seen, through } = limit === 0 ? { seen: [], through: log.last } : log.read(after, filter, PAGE_CHARS, limit);
+    const more = through < log.last;
+    const ended = !more && (session.status === "terminated" || (task !== null && TASK_ENDED.has(task.status)));
+    return ok({ events: seen.flatMap((view) => expandSeen(session.id, view)), last_seq: log.last, next: through, more, ended });
+  }
+
+  #owned(actor: Actor): boolean {
+    return this.#engine.state.session?.tenant_id === actor.tenant_id;
+  }
+
+  /** One turn; the failure with which the machine refused it, or null. */
+  #input(actor: Actor, input: Input, also?: () => void): Failed | null {
+    if (!this.#owned(actor)) return UNKNOWN_SESSION;
+    const { refused } = this.#engine.run((turn) => {
+      turn.input(input);
+      if (!turn.refused) also?.();
+    });
+    return refused && { ok: false, error: refused };
+  }
+}
+
+function nameOf(actor: Actor): string {
+  return actor.key_name ?? actor.key_id;
+}
+
+function expandSeen(session_id: string, { from, seqs, task_id, run_id, json }: Seen): Event[] {
+  return (JSON.parse(json) as EventItem[]).map((item, i) => ({ seq: seqs?.[i] ?? from + i, session_id, task_id, run_id, ...item }));
+}

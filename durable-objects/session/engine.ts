@@ -1,0 +1,175 @@
+/** Owns the turn: steps of the machine and their effects go into storage in one transaction, and only then reach outwards. */
+
+import { newChildId, newId, type ErrorBody, type EventItem, type Session } from "../../sdk/protocol/index.ts";
+import { alarmMove, earliest } from "../base/deadlines.ts";
+import { migrate } from "../base/sql.ts";
+import { Log, LOG_TABLES, type Block } from "./log.ts";
+import { nextDeadline, step } from "./machine.ts";
+import { Dirty } from "./dirty.ts";
+import { sessionOf } from "./session.ts";
+import type { Chore, Effect, Input, State } from "./state.ts";
+import { Commands, Env, Permissions, Runners, Runs, States, STORE_TABLES, Tasks } from "./store.ts";
+
+/** What a turn did, for those who are told after it is stored. */
+export interface Done {
+  blocks: { block: Block; items: readonly EventItem[] }[];
+  calls: Chore[];
+  closes: { epoch: number; code: number; reason: string }[];
+  refused: ErrorBody | null;
+}
+export type Turn = Done & {
+  /** One step of the machine. */
+  input(input: Input): void;
+  /** Appends events that the machine need not see. */
+  append(task_id: string | null, run_id: string | null, items: readonly EventItem[]): void;
+};
+
+/** Told of every turn once it is stored. */
+export type Listener = (done: Done) => void;
+
+export class Engine {
+  readonly storage: DurableObjectStorage;
+  readonly log: Log;
+  readonly tasks: Tasks;
+  readonly runs: Runs;
+  readonly permissions: Permissions;
+  readonly runners: Runners;
+  readonly env: Env;
+  readonly dirty: Dirty;
+  readonly #commands: Commands;
+  readonly #states: States;
+  readonly #listeners: Listener[] = [];
+  #state: State;
+  #alarm: number | null = null;
+  /** Deadlines of others that share the alarm. */
+  otherDeadline: () => number | null = () => null;
+
+  constructor(storage: DurableObjectStorage) {
+    migrate(storage, "session", [[...STORE_TABLES, ...LOG_TABLES]]);
+    const { sql } = storage;
+    this.storage = storage;
+    this.log = new Log(sql);
+    this.tasks = new Tasks(sql);
+    this.runs = new Runs(sql);
+    this.permissions = new Permissions(sql);
+    this.runners = new Runners(sql);
+    this.env = new Env(sql);
+    this.dirty = new Dirty(sql);
+    this.#commands = new Commands(sql);
+    this.#states = new States(sql);
+    this.#state = this.#states.load(this.tasks, this.#commands, this.permissions);
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+  get session(): Session | null {
+    return sessionOf(this.#state, this.log.last);
+  }
+  listen(listener: Listener): void {
+    this.#listeners.push(listener);
+  }
+
+  /** One step, stored and told. */
+  feed(input: Input): Done {
+    return this.run((turn) => turn.input(input));
+  }
+
+  /** Several steps as one: all is stored, or, where `body` throws, nothing. */
+  run(body: (turn: Turn) => void): Done {
+    const before = this.#state;
+    const turn: Turn = {
+      blocks: [], calls: [], closes: [], refused: null,
+      input: (input) => this.#step(input, turn),
+      append: (task_id, run_id, items) => this.#append(turn, task_id, run_id, items),
+    };
+    try {
+      this.storage.transactionSync(() => {
+        body(turn);
+        this.#states.save(before, this.#state);
+      });
+    } catch (error) {
+      this.#state = before;
+      this.log.reload();
+      throw error;
+    }
+    this.setAlarm();
+    for (const listener of this.#listeners) listener(turn);
+    return turn;
+  }
+
+  /** Moves the one alarm where something is due earlier. */
+  setAlarm(): void {
+    const to = alarmMove(this.#alarm, earliest(nextDeadline(this.#state), this.otherDeadline()));
+    if (to === null) return;
+    this.#alarm = to;
+    // Stored with the turn's own writes: the output gate waits for both.
+    void this.storage.setAlarm(to);
+  }
+  /** The alarm has rung. */
+  ring(): void {
+    this.#alarm = null;
+    this.feed({ type: "tick" });
+  }
+
+  #step(input: Input, turn: Turn): void {
+    const now = Date.now();
+    const id = this.#state.session?.id;
+    const { state, effects } = step(this.#state, input, now, id === undefined ? "" : newChildId("run", id, now));
+    this.#state = state;
+    for (let i = 0; i < effects.length; i++) {
+      const effect = effects[i] as Effect;
+      if (effect.kind !== "append") {
+        this.#carry(effect, turn);
+        continue;
+      }
+      // Neighbours of one run share a block.
+      const items = [effect.item];
+      for (let next = effects[i + 1]; next?.kind === "append" && next.task_id === effect.task_id && next.run_id === effect.run_id; next = effects[i + 1]) {
+        items.push(next.item);
+        i++;
+      }
+      this.#append(turn, effect.task_id, effect.run_id, items);
+    }
+  }
+
+  #append(turn: Turn, task_id: string | null, run_id: string | null, items: readonly EventItem[]): void {
+    let from = 0;
+    for (const block of this.log.append(task_id, run_id, items)) {
+      turn.blocks.push({ block, items: items.length === block.count ? items : items.slice(from, from + block.count) });
+      from += block.count;
+    }
+  }
+
+  #carry(effect: Exclude<Effect, { kind: "append" }>, turn: Turn): void {
+    switch (effect.kind) {
+      case "put.task":
+        this.tasks.put(effect.value);
+        return this.dirty.mark("task", effect.value.id, effect.value.version);
+      case "put.run":
+        this.runs.put(effect.value);
+        return this.dirty.mark("run", effect.value.id, effect.value.version);
+      case "put.runner":
+        this.runners.put(effect.value);
+        return this.dirty.mark("runner", effect.value.id, effect.value.version);
+      case "put.permission":
+        this.permissions.put(effect.value);
+        return this.dirty.mark("permission", effect.value.id, effect.value.version);
+      case "end.permission":
+        this.permissions.end(effect.id, effect.status, effect.decision, effect.at);
+        return this.dirty.mark("permission", effect.id, 2);
+      case "put.session":
+        return this.#state.session ? this.dirty.mark("session", this.#state.session.id, this.#state.session.version) : undefined;
+      case "command": return this.#commands.put(effect.command);
+      case "commands.drop": return this.#commands.drop(effect.up_to);
+      case "call": return void turn.calls.push(effect.chore);
+      case "close": return void turn.closes.push(effect);
+      case "refuse": turn.refused ??= effect.error;
+    }
+  }
+}
+
+/** A fresh runner's id. */
+export function newRunnerId(): string {
+  return newId("runner", Date.now());
+}

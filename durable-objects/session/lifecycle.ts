@@ -1,0 +1,60 @@
+/** Owns the session's own life in the machine: create, update, terminate. */
+
+import { discard, requestLease, stopRunner } from "./attachment.ts";
+import { setStatus } from "./session.ts";
+import { NO_USAGE, type Input, type SessionRecord } from "./state.ts";
+import { abandonRun, cancelQueued } from "./tasks.ts";
+import type { Work } from "./work.ts";
+
+export function createSession(work: Work, { actor, id, workspace_id, input, env_names, has_api_key }: Extract<Input, { type: "session.create" }>): void {
+  if (work.state.session) return;
+  const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw } = input;
+  const session: SessionRecord = {
+    id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels,
+    status: "pending", status_reason: null, pool, provider: input.provider ?? null, selector: input.selector ?? null,
+    workspace_id, host_id: null, runner_lifecycle, edit_mode, env_names, has_api_key, keep_raw,
+    created_at: work.at, updated_at: work.at, ended_at: null, version: 0, conversation: null,
+  };
+  work.set({ session, rules, usage: NO_USAGE });
+  work.log("session.status", { status: "pending", reason: null });
+  requestLease(work);
+}
+
+export function updateSession(work: Work, { patch }: Extract<Input, { type: "session.update" }>): void {
+  const { session } = work.state;
+  if (!session) return;
+  if (session.status === "terminated") return work.refuse("conflict", "the session has ended", { status: "terminated" });
+  const { rules, name, labels, edit_mode, has_api_key } = patch;
+  work.set({
+    session: {
+      ...session,
+      ...(name !== undefined && { name }),
+      ...(labels !== undefined && { labels }),
+      ...(edit_mode !== undefined && { edit_mode }),
+      ...(has_api_key && { has_api_key }),
+    },
+    ...(rules !== undefined && { rules }),
+  });
+  if ((edit_mode !== undefined || rules !== undefined) && work.state.attachment?.met) work.command({ kind: "settings" });
+  // A runner gets the key when it starts, so the one that is there is replaced as soon as nothing runs.
+  if (has_api_key && work.state.attachment?.runner_id) work.attach({ retire: "the session was given a new model key" });
+}
+
+/** Ends the session at once for everyone who looks; what still runs is stopped, then destroyed. */
+export function terminateSession(work: Work, by: string): void {
+  const { session, attachment } = work.state;
+  if (!session || session.status === "terminated") return;
+  const error = { code: "canceled", message: `the session was terminated by ${by}` } as const;
+  const wasRunning = work.state.running;
+  cancelQueued(work, error);
+  if (wasRunning) {
+    if (attachment) work.command({ kind: "task.cancel", run_id: wasRunning.run.id, why: "canceled", grace_seconds: 2 });
+    abandonRun(work, "canceled", error);
+  }
+  setStatus(work, "terminated", `terminated by ${by}`);
+  if (work.state.session) work.set({ session: { ...work.state.session, ended_at: work.at } });
+  if (attachment?.met && attachment.state !== "disconnected") {
+    if (attachment.state !== "stopping") stopRunner(work, "the session was terminated");
+  } else if (attachment) discard(work, "the session was terminated");
+  if (session.host_id) work.call(`forget:${session.host_id}`, { kind: "host.forget", host_id: session.host_id });
+}

@@ -1,0 +1,137 @@
+/** Owns the way out of the object: resource rows to the database and events to the tenant's bus, at least once, never awaited by a task. */
+
+import type { Event } from "../../sdk/protocol/index.ts";
+import { backoff, earliest } from "../base/deadlines.ts";
+import type { Projection, Row } from "../ports.ts";
+import type { BusEvent } from "../rpc.ts";
+import type { Mark } from "./dirty.ts";
+import type { Engine } from "./engine.ts";
+import { BUS_KINDS } from "./log-filter.ts";
+import type { Neighbours } from "./neighbours.ts";
+
+/** Changes of so long travel together. */
+const DEBOUNCE_MS = 50;
+/** Should the object die in between, the alarm brings it back after this. */
+const SAFETY_MS = 5_000;
+const BACKOFF = { base_ms: 500, cap_ms: 300_000 };
+const ROWS = 100;
+const EVENTS = 500;
+
+/** One thing that is carried out in rounds, one at a time, put off where it fails. */
+class Drain {
+  readonly #round: () => Promise<boolean>;
+  readonly #waitUntil: (work: Promise<unknown>) => void;
+  readonly #moved: () => void;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #running = false;
+  #again = false;
+  #failures = 0;
+  /** When the alarm must look after it; null where nothing is left. */
+  deadline: number | null = null;
+
+  constructor(round: () => Promise<boolean>, waitUntil: (work: Promise<unknown>) => void, moved: () => void) {
+    this.#round = round;
+    this.#waitUntil = waitUntil;
+    this.#moved = moved;
+  }
+
+  /** There is something to carry. */
+  nudge(): void {
+    if (this.#running) this.#again = true;
+    if (this.#running || this.#timer !== null || this.#failures > 0) return;
+    this.deadline ??= Date.now() + SAFETY_MS;
+    this.#timer = setTimeout(() => this.start(), DEBOUNCE_MS);
+  }
+  /** Carries now, also where a failure put it off. */
+  start(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#running) return;
+    this.#running = true;
+    this.#waitUntil(this.#run());
+  }
+
+  async #run(): Promise<void> {
+    try {
+      do this.#again = false;
+      while ((await this.#round()) || this.#again);
+      this.#failures = 0;
+      this.deadline = null;
+    } catch (error) {
+      this.#failures++;
+      this.deadline = Date.now() + backoff(this.#failures, BACKOFF);
+      console.warn(JSON.stringify({ event: "outbox.failed", failures: this.#failures, error: String(error) }));
+    }
+    this.#running = false;
+    this.#moved();
+  }
+}
+
+export class Outbox {
+  readonly #engine: Engine;
+  readonly #projection: Projection;
+  readonly #neighbours: () => Neighbours;
+  readonly #rows: Drain;
+  readonly #bus: Drain;
+
+  constructor(engine: Engine, projection: Projection, neighbours: () => Neighbours, waitUntil: (work: Promise<unknown>) => void) {
+    this.#engine = engine;
+    this.#projection = projection;
+    this.#neighbours = neighbours;
+    const moved = () => engine.setAlarm();
+    this.#rows = new Drain(() => this.#sendRows(), waitUntil, moved);
+    this.#bus = new Drain(() => this.#sendEvents(), waitUntil, moved);
+    engine.otherDeadline = () => earliest(this.#rows.deadline, this.#bus.deadline);
+    engine.listen((done) => {
+      if (engine.dirty.any) this.#rows.nudge();
+      if (done.blocks.some(({ block }) => (block.kinds & BUS_KINDS) !== 0)) this.#bus.nudge();
+    });
+  }
+
+  /** After the object was started anew: what was left. */
+  resume(): void {
+    if (this.#engine.dirty.any) this.#rows.nudge();
+    if (this.#engine.log.bus(this.#engine.dirty.bus, 1).items.length > 0) this.#bus.nudge();
+  }
+  /** The alarm rang. */
+  ring(now: number): void {
+    for (const drain of [this.#rows, this.#bus]) if (drain.deadline !== null && drain.deadline <= now) drain.start();
+  }
+
+  async #sendRows(): Promise<boolean> {
+    const { dirty } = this.#engine;
+    const marks = dirty.first(ROWS);
+    if (marks.length === 0) return false;
+    const rows = marks.map((mark) => this.#row(mark)).filter((row) => row !== null);
+    await this.#projection.apply(rows);
+    // What was sent may be newer than its mark; what has changed since has a higher version and stays.
+    dirty.clear(rows.map(({ resource, value }) => ({ resource, id: value.id, version: value.version }) as Mark));
+    if (rows.length < marks.length) dirty.clear(marks.filter((mark) => this.#row(mark) === null));
+    return true;
+  }
+
+  #row({ resource, id }: Mark): Row | null {
+    const { tasks, runs, runners, permissions } = this.#engine;
+    if (resource === "session") return rowOf(resource, this.#engine.session);
+    if (resource === "run") return rowOf(resource, runs.get(id));
+    if (resource === "runner") return rowOf(resource, runners.get(id));
+    if (resource === "permission") return rowOf(resource, permissions.get(id));
+    return rowOf(resource, tasks.read(id));
+  }
+
+  async #sendEvents(): Promise<boolean> {
+    const { log, dirty, session } = this.#engine;
+    if (!session) return false;
+    const { items, through } = log.bus(dirty.bus, EVENTS);
+    if (items.length > 0) {
+      const events = items.map(({ item, ...place }): BusEvent => ({ ...({ ...place, session_id: session.id, ...item } as Event), labels: session.labels }));
+      await this.#neighbours().tenant(session.tenant_id).publish(session.id, events);
+    }
+    if (through > dirty.bus) dirty.bus = through;
+    return log.last > through && items.length > 0;
+  }
+}
+
+function rowOf<R extends Row["resource"]>(resource: R, value: Extract<Row, { resource: R }>["value"] | null): Row | null {
+  return value === null ? null : ({ resource, value } as Row);
+}

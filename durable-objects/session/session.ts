@@ -1,0 +1,51 @@
+/** Owns the session's record in the machine: its status, its version, and how clients see it. */
+
+import type { AttachedRunner, Session } from "../../sdk/protocol/index.ts";
+import type { Attachment, SessionRecord, State } from "./state.ts";
+import type { Work } from "./work.ts";
+
+/** Changes status or reason, and logs it where it is news. */
+export function setStatus(work: Work, status: Session["status"], reason: string | null): void {
+  const { session } = work.state;
+  if (!session || (session.status === status && session.status_reason === reason)) return;
+  work.set({ session: { ...session, status, status_reason: reason } });
+  if (session.status !== status || reason !== null) work.log("session.status", { status, reason });
+}
+
+const SHOWN = { leasing: "starting", queued: "starting", spawning: "starting", connected: "connected", disconnected: "disconnected", stopping: "stopping" } as const;
+
+function runnerOf(session: SessionRecord, attachment: Attachment | null): AttachedRunner | null {
+  if (!attachment?.runner_id || !attachment.host_id) return null;
+  const { runner_id: id, host_id, epoch, spawned, state } = attachment;
+  const provider = spawned?.provider ?? session.provider ?? "default";
+  return { id, host_id, epoch, provider, sandbox: spawned?.sandbox ?? null, isolation: spawned?.isolation ?? null, state: SHOWN[state] };
+}
+
+/** The session as clients see it. */
+export function sessionOf(state: State, lastSeq: number): Session | null {
+  if (!state.session) return null;
+  const { conversation: _, ...session } = state.session;
+  return {
+    ...session,
+    rules: [...state.rules],
+    runner: session.status === "terminated" ? null : runnerOf(state.session, state.attachment),
+    task_id: state.running?.task.id ?? null,
+    queued_tasks: state.queue.length,
+    pending_permissions: state.permissions.length,
+    usage: state.usage,
+    last_seq: lastSeq,
+  };
+}
+
+/** Raises the session's version where a step changed what clients see of it (but for `last_seq`). */
+export function versionSession(before: State, work: Work): void {
+  const { state } = work;
+  if (!state.session) return;
+  const changed =
+    before.session !== state.session || before.rules !== state.rules || before.usage !== state.usage || before.queue.length !== state.queue.length ||
+    before.running?.task.id !== state.running?.task.id || before.permissions.length !== state.permissions.length ||
+    before.attachment?.runner_id !== state.attachment?.runner_id || before.attachment?.state !== state.attachment?.state || before.attachment?.spawned !== state.attachment?.spawned;
+  if (!changed) return;
+  work.set({ session: { ...state.session, updated_at: work.at, version: state.session.version + 1 } });
+  work.do({ kind: "put.session" });
+}
