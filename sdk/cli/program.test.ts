@@ -95,7 +95,8 @@ describe("errors", () => {
 
 describe("output", () => {
   it("is a table, a wider table, JSON or YAML", async () => {
-    const { out: id } = await run("sessions", "create", "--agent", "claude", "--name", "api\x1b[2J", "--label", "team=web", "-q");
+    const { out: id } = await run("sessions", "create", "--agent", "claude", "--name", "api", "--label", "team=web", "-q");
+    Object.assign(api.sessions.get(id.trim()) ?? {}, { name: "api\x1b[2J" });
     const rows = (await run("sessions", "list")).out.split("\n");
     expect(rows[0]).toMatch(/^ID +NAME +AGENT +STATUS +QUEUED +ASKS +RUNNER +AGE +REASON$/);
     expect(rows[1]).toContain("api␛[2J");
