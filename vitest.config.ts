@@ -3,6 +3,8 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
+// One project after the other: side by side they would only take each other's time. A test that hangs fails; none is timed.
+const order = (groupOrder: number) => ({ sequence: { groupOrder }, testTimeout: 60_000, hookTimeout: 60_000 });
 const outside = ["**/node_modules/**", "**/dist/**", ".marionette/**"];
 
 export default defineConfig({
@@ -11,22 +13,22 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          ...order(0),
           include: ["{sdk,agent,durable-objects,worker,test}/**/*.test.ts"],
           exclude: [...outside, "**/*.workerd.test.ts", "test/e2e/**"],
         },
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-        test: { name: "workerd", include: ["**/*.workerd.test.ts"], exclude: outside },
+        test: { name: "workerd", ...order(1), include: ["**/*.workerd.test.ts"], exclude: outside },
       },
       {
         test: {
           name: "e2e",
+          ...order(2),
           include: ["test/e2e/**/*.test.ts"],
           exclude: outside,
           globalSetup: ["test/e2e/shared-stack.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
           // Each file may start daemons, sandboxes and agents: more at once only wait for each other.
           maxWorkers: 2,
         },
