@@ -21,9 +21,9 @@ export const duration = z
 
 /** Processors, written as `2` or `0.5`, quoted or not. */
 const cpus = z
-  .union([z.string().regex(/^\d+(\.\d+)?$/), z.number()], { error: "expected a number of processors like 2 or 0.5" })
-  .transform(Number)
-  .refine((value) => value >= 0.01 && value <= 1_024, "expected a number of processors from 0.01 to 1024");
+  .union([z.string(), z.number()], { error: "expected a number of processors like 2 or 0.5" })
+  .refine((value) => /^\d+(\.\d+)?$/.test(String(value)) && Number(value) >= 0.01 && Number(value) <= 1_024, "expected a number of processors like 2 or 0.5")
+  .transform(Number);
 
 const MIN_MEMORY = 64 * UNITS.m;
 const resources = z.strictObject({

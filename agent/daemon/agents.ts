@@ -6,7 +6,7 @@ import { homedir } from "node:os";
 import { delimiter, dirname, isAbsolute, join, resolve, sep } from "node:path";
 import type { HostAgent } from "../../sdk/protocol/index.ts";
 import type { CustomAgent } from "../config/schema.ts";
-import type { FoundAgent, SandboxView } from "../providers/provider.ts";
+import type { FoundAgent, FoundFile, SandboxView } from "../providers/provider.ts";
 import type { AgentLaunch } from "../runner/spec.ts";
 
 type BuiltIn = Omit<AgentLaunch, "name">;
@@ -39,23 +39,26 @@ export function agentNames(host: AgentHost): string[] {
 export async function findAgent(name: string, host: AgentHost, view: Pick<SandboxView, "node" | "bundle">): Promise<FoundAgent | null> {
   const custom = Object.hasOwn(host.custom, name) ? host.custom[name] : undefined;
   if (!custom && name === EXAMPLE) {
-    return { launch: { name, adapter: "custom", binary: view.node, args: [join(view.bundle, "example.js")], env: {} }, path: view.node, needs: [] };
+    return { launch: { name, adapter: "custom", binary: view.node, args: [join(view.bundle, "example.js")], env: {} }, binary: own(view.node), files: [] };
   }
   const known = custom ?? (Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined);
   if (!known) return null;
   const launch: AgentLaunch = { name, adapter: known.adapter, binary: known.binary, args: [...known.args], env: { ...known.env }, ...(known.how_to_get !== undefined && { how_to_get: known.how_to_get }) };
   const path = await which(known.binary, host.path);
-  if (path === null) return { launch, path, needs: [] };
-  const files = [path, ...known.args.filter(isAbsolute)];
-  return { launch, path, needs: [...new Set((await Promise.all(files.map((file) => needsOf(file, host.hidden)))).flat())] };
+  if (path === null) return { launch, binary: null, files: [] };
+  const [binary, ...files] = await Promise.all([path, ...known.args.filter(isAbsolute)].map((file) => fileOf(file, host.hidden)));
+  return { launch, binary: binary ?? null, files: files.filter((file) => file !== null) };
 }
+
+/** Node, which every sandbox is shown anyway. */
+const own = (path: string): FoundFile => ({ path, real: path, shown: path, realShown: path });
 
 /** The agents' availability for the host's report. */
 export async function agentReport(host: AgentHost, view: Pick<SandboxView, "node" | "bundle">): Promise<HostAgent[]> {
   return Promise.all(
     agentNames(host).map(async (name) => {
       const found = await findAgent(name, host, view);
-      if (found?.path) return { name, available: true, detail: (name === EXAMPLE ? "bundled" : found.path).slice(0, 1_000) };
+      if (found?.binary) return { name, available: true, detail: (name === EXAMPLE ? "bundled" : found.binary.path).slice(0, 1_000) };
       return { name, available: false, detail: missingHint(found?.launch ?? { name, binary: name }).slice(0, 1_000) };
     }),
   );
@@ -81,11 +84,11 @@ export async function which(binary: string, path: string): Promise<string | null
   return null;
 }
 
-/** What a sandbox must be shown for this file to work: its directory, the one that it links to, and a whole package tree where it lies in one. */
-async function needsOf(file: string, hidden: readonly string[]): Promise<string[]> {
-  const real = await realpath(file).catch(() => null);
-  if (real === null || !(await stat(real)).isFile()) return [];
-  return [...new Set([file, real].map((path) => shown(path, hidden)))];
+/** The file, with what a sandbox must be shown for it: its directory, the one that it links to, a whole package tree where it lies in one. Null where it is no file. */
+async function fileOf(path: string, hidden: readonly string[]): Promise<FoundFile | null> {
+  const real = await realpath(path).catch(() => null);
+  if (real === null || !(await stat(real)).isFile()) return null;
+  return { path, real, shown: shown(path, hidden), realShown: shown(real, hidden) };
 }
 
 function shown(path: string, hidden: readonly string[]): string {

@@ -9,7 +9,7 @@ import {
   type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Spawned, type SpawnSpec,
 } from "../../sdk/protocol/index.ts";
 import type { Config } from "../config/schema.ts";
-import { makeProvider, isProviderName, PROVIDER_NAMES } from "../providers/registry.ts";
+import { makeProvider, PROVIDER_NAMES } from "../providers/registry.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { RunnerSpec } from "../runner/spec.ts";
 import { findAgent, unknownHint, type AgentHost } from "./agents.ts";
@@ -88,7 +88,13 @@ export class HostDaemon {
     this.#bundle = bundle;
     const cache = join(this.#layout.cache, basename(bundle));
     const context = { config: config.providers, runners: this.#layout.runners, dataId, hostId: () => this.#hostId, bundle, cache, hidden: [data], env, log };
-    this.#providers.push(...(await Promise.all(PROVIDER_NAMES.map((name) => makeProvider(name, context)))));
+    for (const name of PROVIDER_NAMES) {
+      const made = await makeProvider(name, context).catch((error: unknown) => {
+        log.warn("provider.missing", { provider: name, error: String(error) });
+        return null;
+      });
+      if (made) this.#providers.push(made);
+    }
     const info = await this.#look();
     for (const { name, available, detail } of info.providers) log.info("provider", { provider: name, available, detail, default: name === info.default_provider });
     const local = this.#providers.find(({ name }) => name === "process");
@@ -173,8 +179,8 @@ export class HostDaemon {
     const spec = parsed.data;
     this.#secrets.keep(spec.session_id, spec.secrets);
     const name = spec.provider ?? this.#info?.default_provider ?? "process";
-    if (!isProviderName(name)) return { ok: false, retryable: false, error: { code: "provider_failed", message: `this host has no provider '${name}'`, hint: `It has ${PROVIDER_NAMES.join(" and ")}.` } };
-    const provider = this.#provider(name);
+    const provider = this.#providers.find((other) => other.name === name);
+    if (!provider) return { ok: false, retryable: false, error: { code: "provider_failed", message: `this host has no provider '${name}'`, hint: `It has ${this.#providers.map((other) => other.name).join(" and ")}.` } };
     const directories = this.#layout.directories(spec);
     const view = provider.view(directories);
     const found = await findAgent(spec.agent, this.#agents, view);

@@ -200,7 +200,6 @@ export class Supervisor {
     if (verdict.delay_ms > 0) await new Promise((resolve) => setTimeout(resolve, verdict.delay_ms));
     // Destroyed or closed during the wait: both come after us in line and do the rest.
     if (entry.unwanted || this.#closing) return;
-    await provider.destroy(entry.record.runner_id);
     if (!entry.relay) await this.#openRelay(entry);
     await this.#start(entry);
   }

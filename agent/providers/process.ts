@@ -10,13 +10,12 @@ import type { ProviderCapabilities, SandboxKind } from "../../sdk/protocol/index
 import type { AgentLaunch } from "../runner/spec.ts";
 import { bubblewrapArguments, INSIDE } from "./bubblewrap.ts";
 import { FILE_VARIABLES, passedEnvironment, type ProviderContext } from "./context.ts";
+import { SANDBOX_OWNER } from "./owner.ts";
 import { identify, lives, signal, type ProcessIdentity } from "./proc.ts";
 import { killTree, markOf, runnerPid } from "./process-tree.ts";
 import { ProviderError, type Availability, type FoundAgent, type HostMount, type Owner, type Provider, type RunningSandbox, type SandboxDirectories, type SandboxView, type StartRequest } from "./provider.ts";
 
 const run = promisify(execFile);
-/** The sandbox's user where the daemon is root; the same in containers, so that a workspace may move between providers. */
-export const SANDBOX_OWNER: Owner = { uid: 1000, gid: 1000 };
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const ADOPTED_LOOK_MS = 500;
 
@@ -77,8 +76,10 @@ export class ProcessProvider implements Provider {
   }
 
   place(agent: FoundAgent): { launch: AgentLaunch; mounts: HostMount[] } {
-    const launch = agent.path === null ? agent.launch : { ...agent.launch, binary: agent.path };
-    return { launch, mounts: this.#mode === "bubblewrap" ? agent.needs.map((path) => ({ source: path, target: path })) : [] };
+    const launch = agent.binary === null ? agent.launch : { ...agent.launch, binary: agent.binary.path };
+    if (this.#mode !== "bubblewrap" || agent.binary === null) return { launch, mounts: [] };
+    const shown = [agent.binary, ...agent.files].flatMap((file) => [file.shown, file.realShown]);
+    return { launch, mounts: [...new Set(shown)].map((path) => ({ source: path, target: path })) };
   }
 
   async start(request: StartRequest): Promise<RunningSandbox> {
@@ -86,6 +87,8 @@ export class ProcessProvider implements Provider {
     this.#mode = mode;
     if (mode === null) throw new ProviderError({ code: "provider_failed", message: detail }, false);
     const { directories, runner_id, session_id, epoch } = request;
+    // Started again: what the last one left behind must not work beside the new one.
+    if (await this.#read(runner_id)) await this.destroy(runner_id);
     const view = this.view(directories);
     const command = [view.node, join(view.bundle, "runner.js"), join(view.state, "runner.json")];
     const [output, status] = await Promise.all([open(join(directories.record, "output.log"), "a", 0o600), open(join(directories.record, "status"), "w", 0o600)]);

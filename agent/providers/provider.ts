@@ -25,13 +25,24 @@ export interface HostMount {
   target: string;
 }
 
+/** A file on the host that an agent's command names: its binary, or a script among its arguments. */
+export interface FoundFile {
+  /** As the command names it, made absolute. */
+  path: string;
+  /** Without links. */
+  real: string;
+  /** What must be shown so that `path`, and so that `real` works: a directory, or the file alone. */
+  shown: string;
+  realShown: string;
+}
+
 /** An agent's command as it was found on the host. */
 export interface FoundAgent {
   launch: AgentLaunch;
-  /** The binary's absolute path on the host; null where there is none. */
-  path: string | null;
-  /** Files and directories on the host that the command needs. */
-  needs: readonly string[];
+  /** Null where this host does not have it. */
+  binary: FoundFile | null;
+  /** Scripts and other files among the arguments. */
+  files: readonly FoundFile[];
 }
 
 /** Paths and server address as the runner inside the sandbox sees them. */

@@ -4,16 +4,13 @@ import type { ProviderContext } from "./context.ts";
 import type { Provider } from "./provider.ts";
 
 const ENTRIES = {
+  docker: async (context: ProviderContext): Promise<Provider> => new (await import("./docker.ts")).DockerProvider(context),
   process: async (context: ProviderContext): Promise<Provider> => new (await import("./process.ts")).ProcessProvider(context),
 } as const;
 
 export type ProviderName = keyof typeof ENTRIES;
 /** In the order of preference. */
 export const PROVIDER_NAMES = Object.keys(ENTRIES) as ProviderName[];
-
-export function isProviderName(name: string): name is ProviderName {
-  return Object.hasOwn(ENTRIES, name);
-}
 
 /** Makes a provider. Throws where its library is missing. */
 export function makeProvider(name: ProviderName, context: ProviderContext): Promise<Provider> {

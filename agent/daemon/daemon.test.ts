@@ -1,0 +1,249 @@
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { RpcStub } from "capnweb";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { newId, newToken, type Daemon, type SpawnSpec } from "../../sdk/protocol/index.ts";
+import { openDoor, type TestDoor } from "../../test/support/host-door.ts";
+import { parseConfig } from "../config/file.ts";
+import { runnerSpec } from "../runner/spec.ts";
+import { HostDaemon } from "./daemon.ts";
+import { logger } from "./log.ts";
+
+const WAIT = { timeout: 20_000, interval: 10 };
+const SIGNS = `const fs = require("node:fs"); const sign = (name, text = "") => fs.appendFileSync(spec.state + "/" + name, text + "\\n");`;
+
+let root: string;
+let data: string;
+let door: TestDoor;
+let lines: string[];
+const daemons: HostDaemon[] = [];
+const token = newToken("runner");
+
+async function startDaemon(config = ""): Promise<HostDaemon> {
+  const daemon = new HostDaemon({
+    server: door.url, token, pool: "default", labels: { zone: "a" }, name: "here", maxRunners: undefined,
+    config: parseConfig(`providers: { default: process }\n${config}`), data, runnerBundle: join(root, "bundle/runner.js"), beside: root, version: "0.0.0", env: process.env,
+    log: logger({ level: "debug", pretty: false, write: (line) => lines.push(line) }),
+  });
+  daemons.push(daemon);
+  await daemon.start();
+  await vi.waitFor(() => expect(daemon.connected).toBe(true), WAIT);
+  return daemon;
+}
+async function stopDaemon(daemon: HostDaemon, runners: "keep" | "stop"): Promise<void> {
+  daemons.splice(daemons.indexOf(daemon), 1);
+  await daemon.close(runners);
+}
+function order(script: string, more: Partial<SpawnSpec> = {}): SpawnSpec {
+  const now = Date.now();
+  return {
+    runner_id: newId("runner", now), session_id: newId("session", now), tenant_id: newId("tenant", now), workspace_id: newId("workspace", now), epoch: 1, run_token: newToken("run"),
+    agent: "example", model: null, provider: null, env: { SCRIPT: `${SIGNS}\n${script}` }, keep_raw: true, needs_key: false, ...more,
+  };
+}
+const remote = (): RpcStub<Daemon> => {
+  if (!door.daemon) throw new Error("no daemon is connected");
+  return door.daemon;
+};
+const state = (spec: SpawnSpec) => join(data, "runners", spec.runner_id, "state");
+const sign = (spec: SpawnSpec, name: string, times = 1) =>
+  vi.waitFor(async () => {
+    const text = await readFile(join(state(spec), name), "utf8");
+    expect(text.split("\n").length - 1).toBeGreaterThanOrEqual(times);
+    return text;
+  }, WAIT);
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "mrn-daemon-"));
+  data = join(root, "data");
+  lines = [];
+  door = await openDoor();
+  await cp(join(import.meta.dirname, "../../test/support/scripted-runner.mjs"), join(root, "bundle/runner.js"));
+});
+afterEach(async () => {
+  await Promise.all(daemons.splice(0).map((daemon) => daemon.close("stop")));
+  await door.close();
+  await rm(root, { recursive: true, force: true, maxRetries: 5 });
+});
+
+describe("a host's daemon", () => {
+  it("joins with its token, says what it is, and keeps the id that it is given", async () => {
+    const daemon = await startDaemon();
+    expect(door.joins).toEqual([{ token: `Bearer ${token}`, hostId: null }]);
+    expect(door.hellos[0]).toMatchObject({ version: 1, runners: [], info: { name: "here", pool: "default", labels: { zone: "a" }, default_provider: "process" } });
+    expect(door.hellos[0]?.info.agents).toContainEqual({ name: "example", available: true, detail: "bundled" });
+    await stopDaemon(daemon, "keep");
+    await startDaemon();
+    expect(door.joins.at(-1)?.hostId).toBe(door.hostId);
+  });
+
+  it("comes back when its link breaks, and tells of what runs", async () => {
+    await startDaemon();
+    const spec = order("sign('up'); await forever();");
+    expect(await remote().spawn(spec)).toMatchObject({ ok: true, provider: "process" });
+    door.drop();
+    await vi.waitFor(() => expect(door.hellos).toHaveLength(2), WAIT);
+    expect(door.hellos[1]?.runners).toMatchObject([{ runner_id: spec.runner_id, session_id: spec.session_id, epoch: 1, state: "running" }]);
+  });
+
+  it("says that its token is refused and keeps trying", async () => {
+    door.refuse = 401;
+    const starting = startDaemon();
+    await vi.waitFor(() => expect(lines.join("")).toContain("link.refused"), WAIT);
+    expect(lines.join("")).not.toContain(token);
+    // The slow retry is ten seconds away: a test of the delay itself stands beside the rule.
+    await Promise.all(daemons.splice(0).map((daemon) => daemon.close("keep")));
+    starting.catch(() => {});
+  });
+
+  it("starts a runner with a private runner.json, its secrets on stdin, its token in no log", async () => {
+    await startDaemon();
+    const spec = order("sign('up', stdin.trim()); await forever();", { secrets: { api_key: "sk-secret" }, needs_key: true, model: "m" });
+    const answer = await remote().spawn(spec);
+    expect(answer).toMatchObject({ ok: true, isolation: expect.any(String) as string });
+    expect((await sign(spec, "up")).trim()).toBe('{"api_key":"sk-secret"}');
+    const file = join(state(spec), "runner.json");
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    const written = runnerSpec.parse(JSON.parse(await readFile(file, "utf8")));
+    expect(written).toMatchObject({ runner_id: spec.runner_id, run_token: spec.run_token, server: door.url, agent_name: "example", agent: { adapter: "custom" }, model: "m", needs_key: true });
+    const everything = lines.join("") + (await readFile(join(data, "runners", spec.runner_id, "record.json"), "utf8"));
+    expect(everything).not.toContain("sk-secret");
+    expect(everything).not.toContain(spec.run_token);
+    expect(await readFile(file, "utf8")).not.toContain("sk-secret");
+  });
+
+  it("remembers a session's secrets until it is told to forget them", async () => {
+    await startDaemon();
+    const first = order("sign('up', stdin.trim()); process.exitCode = 0;", { secrets: { api_key: "sk-secret" } });
+    await remote().spawn(first);
+    await vi.waitFor(() => expect(door.reports).toHaveLength(1), WAIT);
+    const second = { ...order("sign('up', stdin.trim()); await forever();"), session_id: first.session_id, epoch: 2 };
+    await remote().spawn(second);
+    expect(await sign(second, "up")).toContain("sk-secret");
+    await remote().forget(first.session_id);
+    const third = { ...order("sign('up', stdin.trim()); await forever();"), session_id: first.session_id, epoch: 3 };
+    await remote().spawn(third);
+    expect((await sign(third, "up")).trim()).toBe("{}");
+  });
+
+  it("starts a runner once, however often it is asked", async () => {
+    await startDaemon();
+    const spec = order("sign('up', String(process.pid)); await forever();");
+    const answers = await Promise.all([1, 2, 3].map(() => remote().spawn(spec)));
+    expect(answers.map((answer) => answer.ok)).toEqual([true, true, true]);
+    await sign(spec, "up");
+    expect(lines.filter((line) => line.includes('"runner.started"'))).toHaveLength(1);
+  });
+
+  it("starts a crashed runner again on its state, and reports it when it crashes on", async () => {
+    await startDaemon();
+    const spec = order("sign('started'); console.error('cannot go on'); process.exit(1);");
+    await remote().spawn(spec);
+    await vi.waitFor(() => expect(door.reports).toHaveLength(1), WAIT);
+    expect(door.reports[0]).toMatchObject({ runner_id: spec.runner_id, state: "exited", exit_code: 1, reason: expect.stringContaining("cannot go on") as string });
+    expect(lines.filter((line) => line.includes('"runner.started"'))).toHaveLength(6);
+  });
+
+  it("reports a runner that stopped in order, and forgets it", async () => {
+    await startDaemon();
+    const spec = order("process.exitCode = 0;");
+    await remote().spawn(spec);
+    await vi.waitFor(() => expect(door.reports).toMatchObject([{ runner_id: spec.runner_id, state: "exited", exit_code: 0, reason: "stopped in order" }]), WAIT);
+    await vi.waitFor(async () => expect(await readdir(join(data, "runners"))).toEqual([]), WAIT);
+  });
+
+  it("reports again what was not heard", async () => {
+    await startDaemon();
+    door.deaf = true;
+    const spec = order("process.exitCode = 10;");
+    await remote().spawn(spec);
+    await vi.waitFor(() => expect(lines.join("")).toContain("link.report_failed"), WAIT);
+    door.drop();
+    await vi.waitFor(() => expect(door.hellos[1]?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "exited", exit_code: 10 }]), WAIT);
+    await vi.waitFor(async () => expect(await readdir(join(data, "runners"))).toEqual([]), WAIT);
+  });
+
+  it("destroys a runner, also one that it does not know", async () => {
+    await startDaemon();
+    const spec = order("sign('up'); await forever();");
+    await remote().spawn(spec);
+    await remote().destroy(spec.runner_id, "test");
+    await remote().destroy(spec.runner_id, "test");
+    expect(await readdir(join(data, "runners"))).toEqual([]);
+    expect(door.reports).toEqual([]);
+  });
+
+  it("ends what a welcome does not want", async () => {
+    await startDaemon();
+    const spec = order("await forever();");
+    await remote().spawn(spec);
+    door.unwanted.add(spec.runner_id);
+    door.drop();
+    await vi.waitFor(async () => expect(await readdir(join(data, "runners"))).toEqual([]), WAIT);
+  });
+
+  it("lets a newer attachment displace the older, and refuses an older one", async () => {
+    await startDaemon();
+    const old = order("await forever();", { epoch: 2 });
+    await remote().spawn(old);
+    const next = { ...order("await forever();", { epoch: 3 }), session_id: old.session_id };
+    expect(await remote().spawn(next)).toMatchObject({ ok: true });
+    expect(await readdir(join(data, "runners"))).toEqual([next.runner_id]);
+    expect(await remote().spawn({ ...order("", { epoch: 1 }), session_id: old.session_id })).toMatchObject({ ok: false, retryable: false });
+  });
+
+  it("starts a runner without an agent where nobody knows that agent, and says which there are", async () => {
+    await startDaemon("agents: { custom: { mine: { binary: no-such-program } } }");
+    const unknown = order("await forever();", { agent: "nobody" });
+    expect(await remote().spawn(unknown)).toMatchObject({ ok: true });
+    expect(JSON.parse(await readFile(join(state(unknown), "runner.json"), "utf8"))).toMatchObject({ agent: null, agent_name: "nobody", agent_hint: expect.stringContaining("example, gemini, mine") as string });
+    const missing = order("await forever();", { agent: "mine" });
+    expect(await remote().spawn(missing)).toMatchObject({ ok: true });
+    expect(JSON.parse(await readFile(join(state(missing), "runner.json"), "utf8"))).toMatchObject({ agent: { binary: "no-such-program" } });
+  });
+
+  it("refuses a provider that it has not, and an order that it cannot read", async () => {
+    await startDaemon();
+    expect(await remote().spawn(order("", { provider: "e2b" }))).toMatchObject({ ok: false, retryable: false, error: { code: "provider_failed" } });
+    expect(await remote().spawn({ ...order(""), runner_id: "../../etc" })).toMatchObject({ ok: false, retryable: false, error: { message: expect.stringContaining("runner_id") as string } });
+  });
+
+  it("shows a workspace's files, and no others", async () => {
+    await startDaemon();
+    const spec = order("fs.writeFileSync(spec.workspace + '/made.txt', 'by the agent'); sign('up'); await forever();");
+    await remote().spawn(spec);
+    await sign(spec, "up");
+    expect(await remote().listFiles(spec.workspace_id, "")).toMatchObject({ ok: true, value: [{ name: "made.txt", kind: "file", size: 12 }] });
+    const content = await remote().readFile(spec.workspace_id, "made.txt", 0, 100);
+    expect(content.ok && Buffer.from(content.value.base64, "base64").toString()).toBe("by the agent");
+    expect(await remote().listFiles(spec.workspace_id, "../..")).toMatchObject({ ok: false, code: "bad_request" });
+    await expect(remote().listFiles("..", "")).rejects.toThrow("not a workspace id");
+  });
+
+  it("leaves runners alive when it goes, and takes them up when it comes back", async () => {
+    const first = await startDaemon();
+    const spec = order("sign('up', String(process.ppid)); fs.writeFileSync(spec.state + '/pid', ''); while (!fs.existsSync(spec.state + '/end')) await new Promise((r) => setTimeout(r, 10)); process.exitCode = 0;");
+    await remote().spawn(spec);
+    await sign(spec, "up");
+    await stopDaemon(first, "keep");
+    await startDaemon();
+    expect(door.hellos.at(-1)?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "running" }]);
+    expect(lines.join("")).toContain("runner.adopted");
+    await writeFile(join(state(spec), "end"), "");
+    await vi.waitFor(() => expect(door.reports).toMatchObject([{ runner_id: spec.runner_id, state: "exited" }]), WAIT);
+    expect((await readFile(join(root, "data/host_id"), "utf8")).trim()).toBe(door.hostId);
+  });
+
+  it("starts again what died while it was away", async () => {
+    const first = await startDaemon();
+    const spec = order("sign('up'); if (fs.existsSync(spec.state + '/die')) { fs.rmSync(spec.state + '/die'); process.exit(1); } await forever();");
+    await remote().spawn(spec);
+    await sign(spec, "up");
+    await stopDaemon(first, "stop");
+    await startDaemon();
+    await sign(spec, "up", 2);
+    expect(lines.join("")).toContain("runner.missing");
+    expect(door.hellos.at(-1)?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "running" }]);
+  });
+});
