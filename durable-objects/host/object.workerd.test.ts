@@ -1,0 +1,334 @@
+/** Owns the tests of the HostObject in the runtime, with a real Cap'n Web daemon at the other end. Pool, sessions and database are played by the test. */
+
+import { newWebSocketRpcSession, RpcTarget, type RpcStub } from "capnweb";
+import { env } from "cloudflare:workers";
+import { runInDurableObject } from "cloudflare:test";
+import { describe, expect, it, vi } from "vitest";
+import { CLOSE, HOST_LINK_VERSION, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type RunnerReport, type Spawned, type SpawnSpec } from "../../sdk/protocol/index.ts";
+import type { ObjectsEnv, Row } from "../ports.ts";
+import { hostInfoFor, sampleId } from "../pool/sample.ts";
+import type { Actor, HostJoin } from "../rpc.ts";
+import { FINAL_VERSION } from "./machine.ts";
+import { hostObject } from "./object.ts";
+
+const objects = env as unknown as ObjectsEnv;
+const TENANT = sampleId("ten", 1);
+const HOST = sampleId("host", 1);
+const JOIN: HostJoin = { tenant_id: TENANT, host_id: HOST, pool: "blue", labels: { gpu: "nvidia" } };
+const actor: Actor = { tenant_id: TENANT, key_id: "system", key_name: null };
+const SECRET = "sk-secret-of-the-model";
+
+const specFor = (n: number, more: Partial<SpawnSpec> = {}): SpawnSpec => ({
+  runner_id: sampleId("run", n), session_id: sampleId("sess", n), tenant_id: TENANT, workspace_id: sampleId("ws", n), epoch: 1, run_token: "gtok_never_stored", agent: "example", model: null,
+  provider: null, env: { HIDDEN: "value-of-env" }, keep_raw: true, secrets: { api_key: SECRET }, needs_key: true, ...more,
+});
+const reportFor = (n: number, more: Partial<RunnerReport> = {}): RunnerReport => ({ runner_id: sampleId("run", n), session_id: sampleId("sess", n), epoch: 1, provider: "process", sandbox: "process", isolation: "none", state: "running", exit_code: null, reason: null, ...more });
+
+class FakeDaemon extends RpcTarget {
+  calls: unknown[][] = [];
+  answer: unknown = { ok: true, provider: "process", sandbox: "process", isolation: "plain process" } satisfies Spawned;
+  pending: Promise<void> | null = null;
+  async spawn(spec: SpawnSpec): Promise<Spawned> {
+    this.calls.push(["spawn", spec.runner_id, spec.secrets?.api_key]);
+    await this.pending;
+    return this.answer as Spawned;
+  }
+  async destroy(runnerId: string, reason: string): Promise<void> {
+    this.calls.push(["destroy", runnerId, reason]);
+  }
+  async forget(sessionId: string): Promise<void> {
+    this.calls.push(["forget", sessionId]);
+  }
+  async listFiles(_workspace: string, path: string): Promise<FileAnswer<FileEntry[]>> {
+    return path === "none" ? { ok: false, code: "not_found", message: "none does not exist" } : { ok: true, value: [{ name: "a", path: "a", kind: "file", size: 1, modified_at: "2026-01-01T00:00:00.000Z" }] };
+  }
+  async readFile(_workspace: string, path: string, offset: number): Promise<FileAnswer<FileContent>> {
+    if (path === "broken") throw new Error("EIO");
+    return { ok: true, value: { path, size: 3, offset, base64: "YWJj", modified_at: "2026-01-01T00:00:00.000Z" } };
+  }
+}
+
+type HostInstance = InstanceType<ReturnType<typeof hostObject<ObjectsEnv>>>;
+class World {
+  told: unknown[][] = [];
+  rows: Row[] = [];
+  failures = 0;
+  readonly state: DurableObjectState;
+  constructor(state: DurableObjectState) {
+    this.state = state;
+  }
+  #hear(...what: unknown[]) {
+    if (this.failures-- > 0) throw new Error("not now");
+    this.told.push(what);
+  }
+  make(): HostInstance {
+    const apply = async (rows: Row[]) => {
+      if (this.failures-- > 0) throw new Error("no database");
+      this.rows.push(...rows);
+    };
+    const Host = hostObject<ObjectsEnv>(() => ({ projection: { apply } }), {
+      session: (_env, id) => ({ runnerGone: async (epoch, runner, reason) => this.#hear("gone", id, epoch, runner, reason) }),
+      pool: (_env, _tenant, pool) => ({
+        memberUp: async (_t, id, info, draining) => this.#hear("up", pool, id, info.labels, draining),
+        memberDown: async (id) => this.#hear("down", pool, id),
+      }),
+    });
+    return new Host(this.state, objects);
+  }
+  /** Connects a daemon; its socket's close code is kept. */
+  async connect(host: HostInstance, join: unknown = JOIN) {
+    const response = await host.fetch(new Request("http://object/daemon", { headers: { upgrade: "websocket", "x-marionette-host": JSON.stringify(join) } }));
+    const socket = response.webSocket;
+    if (!socket) return { status: response.status, body: await response.json() } as never;
+    const link = { socket, daemon: new FakeDaemon(), door: undefined as unknown as RpcStub<HostDoor>, closed: null as number | null };
+    socket.addEventListener("close", ({ code }) => void (link.closed = code));
+    socket.accept();
+    link.door = newWebSocketRpcSession<HostDoor>(socket);
+    return link;
+  }
+  async join(host: HostInstance, runners: RunnerReport[] = [], join: unknown = JOIN) {
+    const link = await this.connect(host, join);
+    const welcome = await link.door.hello({ version: HOST_LINK_VERSION, info: hostInfoFor("host-a"), runners }, link.daemon);
+    return { ...link, link, welcome };
+  }
+  stored(): string {
+    const { sql } = this.state.storage;
+    const tables = sql.exec<{ name: string }>("select name from sqlite_master where type = 'table' and name not like '%cf_%'").toArray();
+    return JSON.stringify(tables.map(({ name }) => sql.exec(`select * from "${name}"`).toArray()));
+  }
+}
+
+async function inHost(name: string, test: (world: World) => Promise<void>) {
+  const stub = objects.TENANTS.get(objects.TENANTS.idFromName(`host/${name}`));
+  await runInDurableObject(stub, async (_instance, state) => test(new World(state)));
+}
+const settled = (check: () => void | Promise<void>) => vi.waitFor(check, { timeout: 5_000 });
+
+describe("a host's daemon", () => {
+  it("is welcomed, joins its token's pool with its token's labels, and shows as online", () =>
+    inHost("join", async (world) => {
+      const host = world.make();
+      expect(await host.read(actor)).toMatchObject({ ok: false, error: { code: "not_found" } });
+      const { welcome } = await world.join(host);
+      expect(welcome).toEqual({ version: HOST_LINK_VERSION, host_id: HOST, destroy: [] });
+      await settled(() => expect(world.told).toEqual([["up", "blue", HOST, { gpu: "nvidia" }, false]]));
+      expect(await host.read(actor)).toMatchObject({ ok: true, value: { id: HOST, status: "online", pool: "blue", name: "host-a", version: 1 } });
+      await settled(() => expect(world.rows).toMatchObject([{ resource: "host", value: { status: "online" } }]));
+      expect(await host.read({ ...actor, tenant_id: sampleId("ten", 2) })).toMatchObject({ ok: false, error: { code: "not_found" } });
+    }));
+
+  it("leaves its pool when the link closes", () =>
+    inHost("close", async (world) => {
+      const host = world.make();
+      const { socket } = await world.join(host);
+      await settled(() => expect(world.told.length).toBe(1));
+      socket.close(1000, "bye");
+      await settled(() => expect(world.told.at(-1)).toEqual(["down", "blue", HOST]));
+      expect(await host.read(actor)).toMatchObject({ value: { status: "offline" } });
+      expect(await host.spawn(specFor(1))).toMatchObject({ ok: false, error: { code: "unavailable", message: "host host-a is not connected" } });
+    }));
+
+  it("is refused when it is not this tenant's, or the header is not what the worker writes", () =>
+    inHost("foreign", async (world) => {
+      const host = world.make();
+      await world.join(host);
+      expect(await world.connect(host, { ...JOIN, tenant_id: sampleId("ten", 2) })).toMatchObject({ status: 404 });
+      expect(await world.connect(host, { ...JOIN, more: 1 })).toMatchObject({ status: 400 });
+      expect((await host.fetch(new Request("http://object/daemon"))).status).toBe(400);
+    }));
+
+  it.each<[string, unknown, boolean, number]>([
+    ["of an unknown version", { version: 99, info: hostInfoFor("a"), runners: [] }, true, CLOSE.version],
+    ["that is malformed", { version: HOST_LINK_VERSION, info: { name: "" }, runners: [] }, true, CLOSE.protocol],
+    ["that is no object", "hello", true, CLOSE.protocol],
+    ["without a daemon", { version: HOST_LINK_VERSION, info: hostInfoFor("a"), runners: [] }, false, CLOSE.protocol],
+  ])("is cut off after a hello %s, and the good connection stays", (name, hello, withDaemon, code) =>
+    inHost(`bad ${name}`, async (world) => {
+      const host = world.make();
+      const good = await world.join(host);
+      const bad = await world.connect(host);
+      await expect(bad.door.hello(hello as never, (withDaemon ? bad.daemon : null) as never)).rejects.toThrow(/hello|version/);
+      await settled(() => expect(bad.closed).toBe(code));
+      expect(await host.spawn(specFor(1))).toMatchObject({ ok: true });
+      expect(good.link.closed).toBeNull();
+    }));
+
+  it("is cut off after a malformed report, which changes nothing", () =>
+    inHost("bad report", async (world) => {
+      const host = world.make();
+      const { door, link } = await world.join(host);
+      await expect(door.report({ ...reportFor(1), epoch: -1 })).rejects.toThrow(/epoch/);
+      await settled(() => expect(link.closed).toBe(CLOSE.protocol));
+      await settled(async () => expect(await host.read(actor)).toMatchObject({ value: { status: "offline" } }));
+    }));
+
+  it("is replaced by its next connection without ever being offline", () =>
+    inHost("replace", async (world) => {
+      const host = world.make();
+      const first = await world.join(host);
+      const second = await world.join(host);
+      await settled(() => expect(first.link.closed).toBe(CLOSE.replaced));
+      expect(await host.spawn(specFor(1))).toMatchObject({ ok: true });
+      expect([first.daemon.calls.length, second.daemon.calls.length]).toEqual([0, 1]);
+      expect(world.told.map(([what]) => what)).not.toContain("down");
+    }));
+
+  it("leaves its old pool when its token says another", () =>
+    inHost("move", async (world) => {
+      const host = world.make();
+      await world.join(host);
+      await settled(() => expect(world.told.length).toBe(1));
+      await world.join(host, [], { ...JOIN, pool: "green" });
+      await settled(() => expect(world.told.slice(1).map(([what, pool]) => `${String(what)} ${String(pool)}`).sort()).toEqual(["down blue", "up green"]));
+    }));
+});
+
+describe("a runner", () => {
+  it("is spawned with its secrets, of which nothing is stored", () =>
+    inHost("spawn", async (world) => {
+      const host = world.make();
+      const { daemon } = await world.join(host);
+      expect(await host.spawn(specFor(1))).toEqual({ ok: true, value: daemon.answer });
+      expect(await host.spawn(specFor(1))).toEqual({ ok: true, value: daemon.answer });
+      expect(daemon.calls).toEqual([["spawn", sampleId("run", 1), SECRET], ["spawn", sampleId("run", 1), SECRET]]);
+      for (const secret of [SECRET, "gtok_never_stored", "value-of-env"]) expect(world.stored()).not.toContain(secret);
+      expect(await host.read(actor)).toMatchObject({ value: { runners: 1 } });
+      expect(await host.runners(actor)).toMatchObject({ value: [{ runner_id: sampleId("run", 1), state: "running" }] });
+      expect(await host.spawn(specFor(2, { tenant_id: sampleId("ten", 2) }))).toMatchObject({ ok: false, error: { code: "not_found" } });
+    }));
+
+  it("that cannot be started is answered with why, and not wanted any more", () =>
+    inHost("refused", async (world) => {
+      const host = world.make();
+      const { daemon } = await world.join(host);
+      daemon.answer = { ok: false, error: { code: "image_missing", message: "no image", hint: "npm run image" }, retryable: false };
+      expect(await host.spawn(specFor(1))).toEqual({ ok: true, value: daemon.answer });
+      expect(await host.read(actor)).toMatchObject({ value: { runners: 0 } });
+    }));
+
+  it("is answered unavailable when the daemon answers nonsense, which ends the link", () =>
+    inHost("nonsense", async (world) => {
+      const host = world.make();
+      const { daemon, link } = await world.join(host);
+      daemon.answer = { ok: "yes" };
+      expect(await host.spawn(specFor(1))).toMatchObject({ ok: false, error: { code: "unavailable" } });
+      await settled(() => expect(link.closed).toBe(CLOSE.protocol));
+    }));
+
+  it("whose answer is lost with the link is adopted when the daemon comes back with it", () =>
+    inHost("lost answer", async (world) => {
+      const host = world.make();
+      const { daemon, socket } = await world.join(host);
+      daemon.pending = new Promise(() => {});
+      const answer = host.spawn(specFor(1));
+      await settled(() => expect(daemon.calls.length).toBe(1));
+      socket.close();
+      expect(await answer).toMatchObject({ ok: false, error: { code: "unavailable" } });
+      const { welcome } = await world.join(host, [reportFor(1), reportFor(2)]);
+      expect(welcome.destroy).toEqual([sampleId("run", 2)]);
+      expect(world.told.map(([what]) => what)).not.toContain("gone");
+    }));
+
+  it("that is gone after a reconnect, or reported as ended, is lost to its session until that has heard it", () =>
+    inHost("gone", async (world) => {
+      const host = world.make();
+      const { door } = await world.join(host);
+      await host.spawn(specFor(1));
+      await host.spawn(specFor(2));
+      await settled(() => expect(world.rows.at(-1)).toMatchObject({ value: { runners: 2 } }));
+      world.failures = 3;
+      await door.report(reportFor(1, { state: "exited", exit_code: 0, reason: "stopped in order" }));
+      const gone = (n: number, reason: string) => ["gone", sampleId("sess", n), 1, sampleId("run", n), reason];
+      await settled(async () => {
+        await host.alarm();
+        expect(world.told).toContainEqual(gone(1, "stopped in order"));
+        expect(world.rows).toContainEqual({ resource: "runner", value: expect.objectContaining({ id: sampleId("run", 1), status: "destroyed", status_reason: "stopped in order", version: FINAL_VERSION }) });
+      });
+      const { welcome } = await world.join(host, [reportFor(1)]);
+      expect(welcome.destroy).toEqual([sampleId("run", 1)]);
+      await settled(() => expect(world.told).toContainEqual(gone(2, "its host does not have it any more")));
+    }));
+
+  it("is destroyed at once, or when the daemon comes back", () =>
+    inHost("destroy", async (world) => {
+      const host = world.make();
+      const { daemon, socket } = await world.join(host);
+      await host.spawn(specFor(1));
+      await host.spawn(specFor(2));
+      await host.destroy(sampleId("run", 1), "the session ended");
+      await settled(() => expect(daemon.calls).toContainEqual(["destroy", sampleId("run", 1), "the session ended"]));
+      socket.close();
+      await settled(async () => expect(await host.read(actor)).toMatchObject({ value: { status: "offline" } }));
+      await host.destroy(sampleId("run", 2), "the session ended");
+      await host.forget(sampleId("sess", 2));
+      const back = await world.join(world.make(), [reportFor(2)]);
+      expect(back.welcome.destroy).toEqual([sampleId("run", 2)]);
+      await settled(() => expect(back.daemon.calls).toEqual([["forget", sampleId("sess", 2)]]));
+      await settled(() => expect(world.stored()).not.toContain(`forgets\\":[\\"${sampleId("sess", 2)}`));
+    }));
+
+  it("that is destroyed while it starts is destroyed again once it has", () =>
+    inHost("destroy early", async (world) => {
+      const host = world.make();
+      const { daemon } = await world.join(host);
+      const { promise, resolve } = Promise.withResolvers<void>();
+      daemon.pending = promise;
+      const answer = host.spawn(specFor(1));
+      await settled(() => expect(daemon.calls.length).toBe(1));
+      await host.destroy(sampleId("run", 1), "changed my mind");
+      resolve();
+      await answer;
+      await settled(() => expect(daemon.calls.filter(([what]) => what === "destroy").length).toBe(2));
+      expect(await host.read(actor)).toMatchObject({ value: { runners: 0 } });
+    }));
+
+  it("of an older attachment is displaced by a newer one of the same session", () =>
+    inHost("displace", async (world) => {
+      const host = world.make();
+      const { daemon } = await world.join(host);
+      await host.spawn(specFor(1));
+      await host.spawn(specFor(2, { session_id: sampleId("sess", 1), epoch: 2 }));
+      await settled(() => expect(daemon.calls).toContainEqual(["destroy", sampleId("run", 1), "displaced by a newer attachment"]));
+      expect(await host.read(actor)).toMatchObject({ value: { runners: 1 } });
+    }));
+});
+
+describe("a host", () => {
+  it("serves files of its tenant's workspaces", () =>
+    inHost("files", async (world) => {
+      const host = world.make();
+      const workspace = sampleId("ws", 1);
+      const { socket } = await world.join(host);
+      expect(await host.listFiles(actor, workspace, "")).toMatchObject({ ok: true, value: [{ name: "a" }] });
+      expect(await host.listFiles(actor, workspace, "none")).toMatchObject({ ok: false, error: { code: "not_found", message: "none does not exist" } });
+      expect(await host.readFile(actor, workspace, "a", 0, 3)).toMatchObject({ ok: true, value: { base64: "YWJj" } });
+      expect(await host.readFile(actor, workspace, "broken", 0, 3)).toMatchObject({ ok: false, error: { code: "unavailable" } });
+      expect(await host.listFiles({ ...actor, tenant_id: sampleId("ten", 2) }, workspace, "")).toMatchObject({ ok: false, error: { code: "not_found" } });
+      expect(await host.read(actor)).toMatchObject({ value: { status: "online" } });
+      socket.close();
+      await settled(async () => expect(await host.listFiles(actor, workspace, "")).toMatchObject({ ok: false, error: { code: "unavailable" } }));
+    }));
+
+  it("that drains tells its pool and its readers", () =>
+    inHost("drain", async (world) => {
+      const host = world.make();
+      await world.join(host);
+      expect(await host.drain(actor, true)).toMatchObject({ ok: true, value: { status: "draining" } });
+      await settled(() => expect(world.told.at(-1)).toEqual(["up", "blue", HOST, { gpu: "nvidia" }, true]));
+      expect(await host.drain({ ...actor, tenant_id: sampleId("ten", 2) }, false)).toMatchObject({ ok: false, error: { code: "not_found" } });
+    }));
+
+  it("knows after an eviction that nobody is connected, tells its pool, and takes the runners up again", () =>
+    inHost("evicted", async (world) => {
+      const host = world.make();
+      await world.join(host);
+      await host.spawn(specFor(1));
+      await settled(() => expect(world.told.length).toBe(1));
+      const after = world.make();
+      await settled(() => expect(world.told.at(-1)).toEqual(["down", "blue", HOST]));
+      const { welcome } = await world.join(after, [reportFor(1)]);
+      expect(welcome.destroy).toEqual([]);
+      expect(await after.runners(actor)).toMatchObject({ value: [{ runner_id: sampleId("run", 1) }] });
+      await settled(() => expect(world.told.at(-1)?.[0]).toBe("up"));
+    }));
+});
