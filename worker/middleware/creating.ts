@@ -7,6 +7,8 @@ import type { Ctx } from "../context.ts";
 import { open, seal } from "../seal.ts";
 
 const MAX_KEY_CHARS = 255;
+/** Longest answer that is remembered: a row of a Durable Object holds 2 MB, and a character may take four bytes. */
+const MAX_KEPT_CHARS = 500_000;
 
 /** Ids for what a create makes. */
 export interface NewIds {
@@ -40,7 +42,7 @@ async function sha256(text: string): Promise<string> {
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export interface Creating {
+export interface Creating<T> {
   /** The object that remembers idempotency keys and counts: a tenant's id, or `deployment` for what belongs to none. */
   owner: string;
   /** Whose idempotency keys these are: an API key's id, or `master`. */
@@ -49,6 +51,8 @@ export interface Creating {
   counts?: { keyId: string; what: "sessions" | "tasks" };
   /** The answer shows a token once: what is remembered of it is sealed. */
   secret?: boolean;
+  /** What is not remembered, because the same request brings it again: taken out before, put back after. */
+  again?: { leaveOut: (made: T) => T; putBack: (kept: T) => T };
 }
 
 async function admit(c: Ctx, owner: string, { keyId, what }: { keyId: string; what: "sessions" | "tasks" }): Promise<void> {
@@ -65,7 +69,7 @@ async function admit(c: Ctx, owner: string, { keyId, what }: { keyId: string; wh
  * Runs a create once. With an `Idempotency-Key` the same key and body answers the same for 24 h, and a try that died half-way is
  * taken up with the same ids; the same key with another body is a conflict. Answers what `make` made, or had made.
  */
-export async function creating<T>(c: Ctx, options: Creating, make: (ids: NewIds) => Promise<T>): Promise<T> {
+export async function creating<T>(c: Ctx, options: Creating<T>, make: (ids: NewIds) => Promise<T>): Promise<T> {
   const key = c.req.header("idempotency-key");
   if (key === undefined) {
     if (options.counts) await admit(c, options.owner, options.counts);
@@ -77,12 +81,14 @@ export async function creating<T>(c: Ctx, options: Creating, make: (ids: NewIds)
   if (begun.state === "other_body") throw new Failure("conflict", "This Idempotency-Key was used with another request", { details: { "idempotency-key": "used with another body" } });
   if (begun.state === "done") {
     c.header("idempotency-replayed", "true");
-    return JSON.parse(options.secret ? await open(c.env, begun.body) : begun.body) as T;
+    const kept = JSON.parse(options.secret ? await open(c.env, begun.body) : begun.body) as T;
+    return options.again?.putBack(kept) ?? kept;
   }
   if (options.counts) await admit(c, options.owner, options.counts);
   const made = await make(await idsOf(begun.seed));
-  const body = JSON.stringify(made);
+  const body = JSON.stringify(options.again?.leaveOut(made) ?? made);
   const kept = options.secret ? await seal(c.env, body) : body;
-  await reach(() => tenantStub(c.env, options.owner).finish(options.scope, key, 201, kept));
+  // What is too large to remember stays open: a repeat makes nothing new, for its ids are the same, and answers with what is there by then.
+  if (kept.length <= MAX_KEPT_CHARS) await reach(() => tenantStub(c.env, options.owner).finish(options.scope, key, 201, kept));
   return made;
 }

@@ -44,6 +44,8 @@ describe("an idempotency key", () => {
     expect(d.sessions.of(session.id).tasks.size).toBe(1);
     const creates = await Promise.all([post(), post()]);
     expect(creates.map(({ status }) => status)).toEqual([201, 201]);
+    expect(await creates[1]?.json()).toMatchObject({ id: made[0], prompt: "once" });
+    expect(tenant.remembered(d.one.keyId, "k")).not.toContain("once");
     expect(d.sessions.of(session.id).tasks.size).toBe(1);
   });
 

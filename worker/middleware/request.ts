@@ -1,11 +1,11 @@
 /** Owns the frame around every request: its id, its log line, the headers that all answers share, and the size and kind of its body. */
 
 import { createMiddleware } from "hono/factory";
-import { Failure, MAX_BODY_BYTES } from "../../sdk/protocol/index.ts";
+import { Failure, isId, MAX_BODY_BYTES, sessionOf } from "../../sdk/protocol/index.ts";
 import type { AppEnv } from "../context.ts";
 import type { Records } from "../db/records.ts";
 import type { Env } from "../env.ts";
-import { logger } from "../log.ts";
+import { logger, type Fields } from "../log.ts";
 
 function requestId(): string {
   return `req_${[...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("")}`;
@@ -27,6 +27,13 @@ function dress(response: Response, id: string): Response {
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
 }
 
+/** The session and task that a path names, for the log. */
+function subjects(path: string): Fields {
+  const parts = path.split("/");
+  const child = parts.find((part) => sessionOf(part) !== null);
+  return { session: parts.find((part) => isId("session", part)) ?? (child && sessionOf(child)) ?? undefined, task: parts.find((part) => isId("task", part)) };
+}
+
 /** Sets what every handler needs, and writes one line when the answer is known. */
 export function framed(recordsFor: (env: Env) => Records) {
   return createMiddleware<AppEnv>(async (c, next) => {
@@ -39,7 +46,7 @@ export function framed(recordsFor: (env: Env) => Records) {
     await next();
     const caller = c.get("caller");
     const tenant = caller?.kind === "key" ? caller.actor.tenant_id : undefined;
-    log.info("request", { request_id: id, tenant, method: c.req.raw.method, path: c.req.path, status: c.res.status, duration_ms: Date.now() - started });
+    log.info("request", { request_id: id, tenant, ...subjects(c.req.path), method: c.req.raw.method, path: c.req.path, status: c.res.status, duration_ms: Date.now() - started });
     const dressed = dress(c.res, id);
     if (dressed !== c.res) {
       c.res = undefined;

@@ -53,7 +53,7 @@ export function busRoutes(app: App): void {
     const closed = await counted(c, tenant_id);
     try {
       const { webSocket } = await open();
-      return streamed(c, { socket: webSocket, parse, read: (read): Reading => ({ events: read }), rendering: sse, closed });
+      return streamed({ socket: webSocket, parse, read: (read): Reading => ({ events: read }), rendering: sse, closed });
     } catch (error) {
       closed();
       throw error;

@@ -48,7 +48,8 @@ export function ownerOf(childId: string): string {
 }
 
 async function give(c: Ctx, actor: Actor, sessionId: string, input: TaskCreate): Promise<TaskValue> {
-  return creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "tasks" } }, (ids) => {
+  const again = { leaveOut: (made: TaskValue) => ({ ...made, prompt: "" }), putBack: (kept: TaskValue) => ({ ...kept, prompt: input.prompt }) };
+  return creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "tasks" }, again }, (ids) => {
     const id = ids.child("task", sessionId);
     return call(() => sessionStub(c.env, sessionId).createTask(actor, id, input));
   });

@@ -64,7 +64,7 @@ export async function counted(c: Ctx, tenantId: string): Promise<() => void> {
  * Streams what comes over `socket`. Nothing is read ahead of the client: a frame is taken when the client has room, and
  * acknowledged when it has been taken, so that a slow client slows the object and not the worker's memory.
  */
-export function streamed<F>(c: Ctx, open: { socket: WebSocket; parse: (text: string) => F | null; read: (frame: F) => Reading; rendering: Rendering; closed: () => void }): Response {
+export function streamed<F>(open: { socket: WebSocket; parse: (text: string) => F | null; read: (frame: F) => Reading; rendering: Rendering; closed: () => void }): Response {
   const { rendering, read, closed } = open;
   const source = new FrameSource(open.socket, open.parse);
   const encoder = new TextEncoder();
@@ -73,7 +73,6 @@ export function streamed<F>(c: Ctx, open: { socket: WebSocket; parse: (text: str
     source.close();
     closed();
   };
-  c.req.raw.signal.addEventListener("abort", leave);
 
   const body = new ReadableStream<Uint8Array>(
     {

@@ -71,7 +71,7 @@ export async function logAnswer(c: Ctx, sessionId: string, asked: LogQuery, foll
   const closed = await counted(c, actor.tenant_id);
   try {
     const { webSocket } = await open({ flow: "1" });
-    return streamed(c, { socket: webSocket, parse, read: readingOf(sessionId), rendering, closed });
+    return streamed({ socket: webSocket, parse, read: readingOf(sessionId), rendering, closed });
   } catch (error) {
     closed();
     throw error;
