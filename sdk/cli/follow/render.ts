@@ -101,8 +101,8 @@ export class Renderer {
       case "permission.answered": {
         const { status, by, reason, scope } = event.data;
         const mark = status === "approved" ? paint("green", "✓ approved") : status === "denied" ? paint("red", "✗ denied") : paint("dim", "– withdrawn");
-        const words = [status === "approved" && scope !== "once" ? `for the ${scope}` : "", by ? `by ${oneLine(by)}` : "", reason ? `: ${oneLine(reason)}` : ""].filter(Boolean);
-        return this.#note(`${mark} ${paint("dim", words.join(" "))}`.trimEnd());
+        const words = [status === "approved" && scope !== "once" ? `for the ${scope}` : "", by ? `by ${oneLine(by)}` : ""].filter(Boolean);
+        return this.#note([mark, paint("dim", words.join(" ")), reason ? paint("dim", `(${oneLine(reason)})`) : ""].filter(Boolean).join(" "));
       }
       case "permission.withdrawn":
         return this.#note(paint("dim", "– the agent took its question back"));
