@@ -1,8 +1,11 @@
 /** Owns the worker in workerd on this machine: its bindings as `wrangler.toml` names them, its port, its life. */
 
-import { readFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { Miniflare, Log, LogLevel } from "miniflare";
 import { bundleWorker } from "./bundle.ts";
+
+const run = promisify(execFile);
 
 export const COMPATIBILITY = { date: "2026-10-01", flags: ["nodejs_compat"] };
 export const BUCKET = "marionette";
@@ -45,11 +48,9 @@ let starting: Promise<unknown> = Promise.resolve();
 
 /** miniflare does not tell its workerd's pid: it is the child of that name that nobody here owns yet. */
 async function newWorkerd(): Promise<number | null> {
-  const children = await readFile(`/proc/self/task/${process.pid}/children`, "utf8").catch(() => "");
-  for (const pid of children.split(" ").filter(Boolean).map(Number)) {
-    if (owned.has(pid)) continue;
-    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (/workerd[^/]*$/.test(command.split("\0")[0] ?? "")) return pid;
+  const { stdout } = await run("ps", ["-ax", "-o", "pid=,ppid=,comm="]).catch(() => ({ stdout: "" }));
+  for (const [, pid, parent] of stdout.matchAll(/^\s*(\d+)\s+(\d+)\s+(?:.*\/)?workerd\S*$/gm)) {
+    if (Number(parent) === process.pid && !owned.has(Number(pid))) return Number(pid);
   }
   return null;
 }
