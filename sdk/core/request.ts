@@ -3,7 +3,7 @@
 import { errorOf, MarionetteError, ConnectionError, ProtocolError, TimeoutError } from "./errors.ts";
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
-export type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
+type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
 export type Query = Readonly<Record<string, QueryValue>>;
 export type Method = "GET" | "POST" | "PATCH" | "DELETE";
 

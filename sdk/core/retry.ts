@@ -3,13 +3,13 @@
 import { ApiError, ConnectionError } from "./errors.ts";
 
 /** Statuses that say nothing of the request itself, so that the same request may succeed later. */
-export const RETRYABLE_STATUS: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
+const RETRYABLE_STATUS: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** First wait; each further one is twice as long. */
 export const BACKOFF_MS = 250;
 export const MAX_BACKOFF_MS = 8_000;
 /** A server that asks for more patience than this gets none: the caller is told instead. */
-export const MAX_RETRY_AFTER_MS = 60_000;
+const MAX_RETRY_AFTER_MS = 60_000;
 
 /** True where the failure may pass by itself. Every call is safe to repeat: reads are, and changes carry an idempotency key. */
 export function isRetryable(error: unknown): boolean {

@@ -6,9 +6,9 @@ import type { Sleep } from "./sleep.ts";
 import { SseParser, type SseRecord } from "./sse.ts";
 
 /** A connection that has been silent for this long is taken for dead; the server sends a comment at least every 30 s. */
-export const IDLE_MS = 45_000;
+const IDLE_MS = 45_000;
 /** Attempts in a row that brought no byte, before the stream gives up: a minute and a half with the waits between them. */
-export const MAX_RECONNECTS = 20;
+const MAX_RECONNECTS = 20;
 const MAX_WAIT_MS = 5_000;
 
 export interface Reconnect {

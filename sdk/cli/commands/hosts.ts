@@ -88,7 +88,7 @@ export const hostCommands = [
 ];
 
 /** What to run on a machine so that it joins. */
-export function joinCommand(url: string, token: string, pool: string): string {
+function joinCommand(url: string, token: string, pool: string): string {
   return `marionette-agent --server ${url} --token ${token}${pool === "default" ? "" : ` --pool ${pool}`}`;
 }
 

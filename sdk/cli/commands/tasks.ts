@@ -23,7 +23,7 @@ export const taskOptions = {
 };
 
 /** Exit code that a task's end stands for. */
-export function exitOf(task: Task): number {
+function exitOf(task: Task): number {
   return task.status === "completed" ? EXIT.ok : EXIT.user;
 }
 

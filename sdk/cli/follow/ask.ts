@@ -23,7 +23,7 @@ const SHOWN_LINES = 40;
 const SHOWN_CHARS = 4_000;
 
 /** The question in full: a person must see what they allow, so what is left out is counted and named. */
-export function questionLines(question: Question, paint: Paint): string[] {
+function questionLines(question: Question, paint: Paint): string[] {
   const all = neutralise(question.summary);
   const lines = all.slice(0, SHOWN_CHARS).split("\n");
   const shown = lines.slice(0, SHOWN_LINES);

@@ -46,7 +46,7 @@ function pad(text: string, width: number, right: true | undefined): string {
 }
 
 /** At most `max` characters, the last of them `…` where something was cut. */
-export function cut(text: string, max: number): string {
+function cut(text: string, max: number): string {
   const chars = Array.from(text);
   return chars.length <= max ? text : `${chars.slice(0, max - 1).join("")}…`;
 }
