@@ -56,7 +56,9 @@ export class AcpEvents {
   /** Takes in what a question or an update says of a call, and tells of the call the first time. */
   call(update: ToolCallUpdate): { call: AcpCall; events: Emitted[] } {
     const call = this.#merge(update);
-    return { call, events: this.#tell(call) };
+    const raw = json.safeParse(update).data ?? null;
+    const told = this.#tell(call).map((event) => ({ ...event, raw }));
+    return { call, events: told.length === 0 ? [] : [...this.flush(), ...told] };
   }
 
   /** A call's clock starts when it is let through. */
@@ -107,7 +109,7 @@ export class AcpEvents {
   #tell(call: AcpCall): Emitted[] {
     if (call.told) return [];
     call.told = true;
-    return [...this.flush(), { type: "tool.call", data: { call_id: call.toolCallId.slice(0, 200), ...describe(call, this.#workspace) } }];
+    return [{ type: "tool.call", data: { call_id: call.toolCallId.slice(0, 200), ...describe(call, this.#workspace) } }];
   }
 
   #ended(call: AcpCall): Emitted[] {

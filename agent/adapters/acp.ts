@@ -146,6 +146,7 @@ class AcpTask {
   }
 
   async #foreignLine(line: Line): Promise<void> {
+    if (this.#fault) return;
     if (line.overlong !== undefined) return this.#fail({ code: "output_limit", message: `The agent wrote a message of more than ${line.text.length + line.overlong} bytes` });
     if (line.text.trim() === "") return;
     await logLine(this.#context, "stdout", line);
@@ -224,7 +225,7 @@ class AcpTask {
     const spent = this.#events.cost === null || costBefore === null ? null : Math.max(0, this.#events.cost - costBefore);
     if (!tokens && spent === null) return;
     const data = { input_tokens: tokens?.inputTokens ?? 0, output_tokens: tokens?.outputTokens ?? 0, cache_read_tokens: tokens?.cachedReadTokens ?? 0, cache_write_tokens: tokens?.cachedWriteTokens ?? 0, reasoning_tokens: tokens?.thoughtTokens ?? 0 };
-    this.#tell([{ type: "usage", data: { ...data, cost_usd: spent, model: this.#context.model } }]);
+    this.#tell([...this.#events.flush(), { type: "usage", data: { ...data, cost_usd: spent, model: this.#context.model } }]);
   }
 
   #interrupt(): void {

@@ -38,7 +38,7 @@ export function diffTexts(path: string, before: string | null, after: string | n
   const oldLines = old.length - tail + kept - from;
   const newLines = now.length - tail + kept - from;
   const hunk = { oldStart: oldLines === 0 ? 0 : from + 1, oldLines, newStart: newLines === 0 ? 0 : from + 1, newLines, lines };
-  return unified(path, lines.length === 0 ? [] : [hunk], { created: before === null, deleted: after === null });
+  return unified(path, head === old.length && head === now.length ? [] : [hunk], { created: before === null, deleted: after === null });
 }
 
 function split(text: string | null): string[] {

@@ -1,7 +1,7 @@
 /** Owns a small stand-in for the runner around one adapter: real processes, remembered events, a gate that a test answers. */
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Secret } from "../../sdk/protocol/index.ts";
 import type { AdapterContext, AgentProcess, Emitted, GateAnswer, GateCall } from "../../agent/adapters/adapter.ts";
@@ -34,12 +34,15 @@ export interface StageOptions {
   /** Defaults to allowing everything. */
   gate?: (call: GateCall) => GateAnswer | Promise<GateAnswer>;
   onEvent?: (event: Emitted) => void | Promise<void>;
+  /** Sees every line of the wire. */
+  onWire?: (from: "adapter" | "agent", line: string) => void;
 }
 
 /** Directories of one test, not under the system's temp directory, because an agent may refuse that. */
 export function directories(): { home: string; workspace: string; [Symbol.dispose](): void } {
   const root = mkdtempSync(join("/var/tmp", "adapter-"));
   const made = { home: mkdtempSync(join(root, "home-")), workspace: mkdtempSync(join(root, "workspace-")) };
+  mkdirSync(join(made.home, "tmp"));
   return { ...made, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true, maxRetries: 5 }) };
 }
 
@@ -75,11 +78,13 @@ export function stage(options: StageOptions): Stage {
       const agent = startProcess(launch.binary, args, options.workspace, {
         PATH: process.env["PATH"] ?? "",
         HOME: options.home,
+        TMPDIR: join(options.home, "tmp"),
         LANG: "C.UTF-8",
         ...options.env,
         ...launch.env,
         ...env,
       });
+      if (options.onWire) tap(agent, options.onWire);
       processes.push(agent);
       return agent;
     },
@@ -108,4 +113,19 @@ function startProcess(binary: string, args: readonly string[], cwd: string, env:
       }
     },
   };
+}
+
+function tap(agent: AgentProcess, onWire: (from: "adapter" | "agent", line: string) => void): void {
+  let half = "";
+  agent.stdout.on("data", (chunk: Buffer) => {
+    const lines = (half + chunk.toString("utf8")).split("\n");
+    half = lines.pop() ?? "";
+    for (const line of lines) onWire("agent", line);
+  });
+  agent.stdout.pause();
+  const write = agent.stdin.write.bind(agent.stdin);
+  agent.stdin.write = ((text: string) => {
+    onWire("adapter", text.trimEnd());
+    return write(text);
+  }) as typeof agent.stdin.write;
 }
