@@ -22,7 +22,7 @@ import { sessionRoutes } from "./routes/sessions.ts";
 import { taskRoutes } from "./routes/tasks.ts";
 
 /** What the app stands on; replaced whole in tests. */
-export interface Parts {
+interface Parts {
   recordsFor: (env: Env) => Records;
 }
 

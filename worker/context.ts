@@ -11,7 +11,7 @@ import type { Logger } from "./log.ts";
 /** Who asks: a tenant's key, or the deployment's master key. */
 export type Caller = { kind: "key"; actor: Actor; scopes: KeyScope[] } | { kind: "master" };
 
-export interface Variables {
+interface Variables {
   request_id: string;
   log: Logger;
   records: Records;

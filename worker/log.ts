@@ -1,7 +1,7 @@
 /** Owns the worker's log: one JSON line an event, the same keys everywhere, nothing secret. */
 
 const LEVELS = ["debug", "info", "warn", "error"] as const;
-export type Level = (typeof LEVELS)[number];
+type Level = (typeof LEVELS)[number];
 
 export interface Fields {
   request_id?: string | undefined;

@@ -27,7 +27,7 @@ function pageOf<R, T extends { id: string; created_at: string }>(rows: R[], tota
   return { items, total, limit: query.limit, offset: query.cursor === undefined ? (query.offset ?? 0) : 0, next_cursor: rows.length > query.limit && last ? encodeCursor({ at: last.created_at, id: last.id }) : null };
 }
 
-export interface NewKey {
+interface NewKey {
   id: string;
   tenant_id: string;
   name: string;
@@ -37,7 +37,7 @@ export interface NewKey {
   created_at: Date;
   expires_at: Date | null;
 }
-export interface NewRunnerToken {
+interface NewRunnerToken {
   id: string;
   tenant_id: string;
   name: string;

@@ -7,11 +7,11 @@ import type { Database } from "./client.ts";
 import { readPage } from "./page.ts";
 import { hosts, permissions, runners, sessions, tasks } from "./schema.ts";
 
-export type SessionFilter = PageQuery & { status?: SessionStatus | undefined; labels?: Record<string, string> | undefined };
-export type TaskFilter = PageQuery & { status?: TaskStatus | undefined; session_id?: string | undefined; labels?: Record<string, string> | undefined };
-export type PermissionFilter = PageQuery & { status?: PermissionStatus | undefined; session_id?: string | undefined };
-export type RunnerFilter = PageQuery & { status?: RunnerStatus | undefined; pool?: string | undefined; session_id?: string | undefined };
-export type HostFilter = PageQuery & { status?: Host["status"] | undefined; pool?: string | undefined };
+type SessionFilter = PageQuery & { status?: SessionStatus | undefined; labels?: Record<string, string> | undefined };
+type TaskFilter = PageQuery & { status?: TaskStatus | undefined; session_id?: string | undefined; labels?: Record<string, string> | undefined };
+type PermissionFilter = PageQuery & { status?: PermissionStatus | undefined; session_id?: string | undefined };
+type RunnerFilter = PageQuery & { status?: RunnerStatus | undefined; pool?: string | undefined; session_id?: string | undefined };
+type HostFilter = PageQuery & { status?: Host["status"] | undefined; pool?: string | undefined };
 
 function where(...conditions: [AnyPgColumn, string | undefined][]): SQL[] {
   return conditions.flatMap(([column, value]) => (value === undefined ? [] : [eq(column, value)]));

@@ -11,7 +11,7 @@ const BELIEVED_MS = 5_000;
 const MAX_REMEMBERED = 10_000;
 const KEY_PROTOCOL = "marionette.key.";
 /** What is echoed to a browser that offers it beside its key, so that the key is not sent back. */
-export const PROTOCOL = "marionette";
+const PROTOCOL = "marionette";
 
 /** Keys by hash, unknown ones too, for five seconds. */
 export class KeyCache {

@@ -11,7 +11,7 @@ const MAX_KEY_CHARS = 255;
 const MAX_KEPT_CHARS = 500_000;
 
 /** Ids for what a create makes. */
-export interface NewIds {
+interface NewIds {
   id(resource: Resource): string;
   child(resource: "task", sessionId: string): string;
   /** Creation time of these ids. */
@@ -42,7 +42,7 @@ async function sha256(text: string): Promise<string> {
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-export interface Creating<T> {
+interface Creating<T> {
   /** The object that remembers idempotency keys and counts: a tenant's id, or `deployment` for what belongs to none. */
   owner: string;
   /** Whose idempotency keys these are: an API key's id, or `master`. */

@@ -10,9 +10,11 @@ import { FrameSource } from "./source.ts";
 const KEEP_ALIVE_MS = 15_000;
 
 /** How one kind of body shows what comes. */
-export interface Rendering {
+interface Rendering {
   contentType: string;
   event(event: Event): string;
+  /** Everything up to `seq` was considered; a reader that comes back may go on from there. */
+  caughtUp(seq: number): string;
   keepAlive(): string;
   end(seq: number, reason: string, error?: unknown): string;
 }
@@ -20,6 +22,7 @@ export interface Rendering {
 export const sse: Rendering = {
   contentType: "text/event-stream",
   event: (event) => `id: ${event.cursor ?? event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+  caughtUp: (seq) => `id: ${seq}\nevent: caught_up\ndata: ${JSON.stringify({ seq })}\n\n`,
   keepAlive: () => ": keep-alive\n\n",
   end: (seq, reason, error) => `event: end\ndata: ${JSON.stringify({ seq, reason, ...(error !== undefined && { error }) })}\n\n`,
 };
@@ -30,7 +33,7 @@ export function textOf(event: Event): string {
   if (event.type === "message") return event.data.text.endsWith("\n") ? event.data.text : `${event.data.text}\n`;
   return "";
 }
-export const plainText: Rendering = { contentType: "text/plain; charset=utf-8", event: textOf, keepAlive: () => "", end: () => "" };
+export const plainText: Rendering = { contentType: "text/plain; charset=utf-8", event: textOf, caughtUp: () => "", keepAlive: () => "", end: () => "" };
 
 /** The events of a viewer's frame, numbered. */
 export function eventsOf(sessionId: string, frame: Extract<ViewerFrame, { type: "events" }>): Event[] {
@@ -42,9 +45,15 @@ export function eventsOf(sessionId: string, frame: Extract<ViewerFrame, { type: 
 /** What a frame means to a stream: events to show, and a word back; or the end. */
 export interface Reading {
   events: Event[];
+  caughtUp?: number;
   /** Sent to the object once the client has taken the events. */
   ack?: unknown;
   end?: { seq: number; reason: string; error?: unknown };
+}
+
+function textFor(rendering: Rendering, { events, caughtUp, end }: Reading): string {
+  const shown = events.map((event) => rendering.event(event)).join("");
+  return shown + (caughtUp === undefined ? "" : rendering.caughtUp(caughtUp)) + (end ? rendering.end(end.seq, end.reason, end.error) : "");
 }
 
 /** Counts a stream of the tenant while it is open; throws `rate_limited` where the tenant has too many. */
@@ -88,7 +97,7 @@ export function streamed<F>(open: { socket: WebSocket; parse: (text: string) => 
             return;
           }
           const reading: Reading | null = frame === "idle" ? null : read(frame);
-          const text = reading ? reading.events.map((event) => rendering.event(event)).join("") + (reading.end ? rendering.end(reading.end.seq, reading.end.reason, reading.end.error) : "") : rendering.keepAlive();
+          const text = reading ? textFor(rendering, reading) : rendering.keepAlive();
           if (text) controller.enqueue(encoder.encode(text));
           if (reading?.end) {
             leave();

@@ -42,7 +42,7 @@ function readingOf(sessionId: string): (frame: ViewerFrame) => Reading {
     }
     if (frame.type === "end") return { events: [], end: { seq: frame.seq, reason: frame.reason } };
     if (frame.type === "error") return { events: [], end: { seq: 0, reason: frame.error.message, error: frame.error } };
-    return { events: [] };
+    return { events: [], caughtUp: frame.seq, ack: { type: "ack", seq: frame.seq } };
   };
 }
 

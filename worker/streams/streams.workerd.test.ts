@@ -55,6 +55,7 @@ describe("a followed log", () => {
     expect(got).toEqual([]);
     server.send(JSON.stringify({ type: "caught_up", seq: 6 }));
     server.send(JSON.stringify({ ...block(7, line("d"), line("e")), seqs: [8, 11] }));
+    expect(events((await body.next()) ?? "")).toEqual([{ id: "6", event: "caught_up", data: '{"seq":6}' }]);
     expect(events((await body.next()) ?? "").map(({ id }) => id)).toEqual(["8", "11"]);
     await vi.waitFor(() => expect(got).toEqual([{ type: "ack", seq: 6 }]));
     expect(d.tenants.of(d.one.id).streams.size).toBe(1);

@@ -143,7 +143,7 @@ export class FakeSession implements SessionCalls {
 }
 
 /** A host with files: a path that ends in `/` lists, any other reads. */
-export class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFile"> {
+class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFile"> {
   host: Host | null = null;
   readonly files = new Map<string, Uint8Array>();
   join: unknown = null;
@@ -171,7 +171,7 @@ export class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | 
 }
 
 /** A tenant with limits, idempotency keys and a bus. */
-export class FakeTenant implements Omit<TenantRpc, "publish"> {
+class FakeTenant implements Omit<TenantRpc, "publish"> {
   limits: Limits = { sessions_per_minute: 1_000_000, tasks_per_minute: 1_000_000, open_streams: 1_000_000 };
   readonly streams = new Set<string>();
   readonly #keys = new Map<string, { hash: string; seed: string; done: { status: number; body: string } | null }>();
@@ -225,7 +225,7 @@ export class FakeTenant implements Omit<TenantRpc, "publish"> {
 }
 
 /** A namespace that makes its objects on first use; `broken` is thrown by every call to them. */
-export class FakeNamespace<T extends object> {
+class FakeNamespace<T extends object> {
   readonly objects = new Map<string, T>();
   broken: unknown = null;
   readonly #make: () => T;
