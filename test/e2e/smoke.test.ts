@@ -39,7 +39,7 @@ describe("the whole stack", () => {
     expect(waiting.status).toBe("pending");
     expect(waiting.waiting_for).toMatch(/no host in pool 'default'/i);
     const log = await api.request("GET", `/tasks/${taskId}/logs`);
-    expect(log).toMatchObject({ status: 200, body: { items: expect.arrayContaining([expect.objectContaining({ type: "task.created", task_id: taskId })]) as unknown } });
+    expect(log).toMatchObject({ status: 200, body: { events: expect.arrayContaining([expect.objectContaining({ type: "task.created", task_id: taskId })]) as unknown } });
   });
 
   it("lists what was created, once the copy has reached Postgres", async () => {
