@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventPage, permission, session, task, type EventPage } from "../../sdk/protocol/index.ts";
+import type * as z from "zod";
+import { eventPage, permission, session, task } from "../../sdk/protocol/index.ts";
 import { listOf, type Api } from "../support/api.ts";
 import { eventually } from "../support/eventually.ts";
 import { startStack, type Stack } from "../support/stack.ts";
+
+type Events = z.infer<typeof eventPage>["events"];
 
 describe("while parts are gone", () => {
   let stack: Stack;
@@ -13,8 +16,8 @@ describe("while parts are gone", () => {
   });
   afterAll(() => stack.close());
 
-  async function wholeLog(sessionId: string): Promise<EventPage["events"]> {
-    const events: EventPage["events"] = [];
+  async function wholeLog(sessionId: string): Promise<Events> {
+    const events: Events = [];
     for (let after = 0; ; ) {
       const page = await api.get(`/sessions/${sessionId}/logs?after=${after}&limit=200`, eventPage);
       events.push(...page.events);
