@@ -28,7 +28,7 @@ const OTHER_KEY = "MODEL_API_KEY";
 export const acp: Adapter = {
   name: "acp",
   keyVariables: [...KEY_BY_AGENT.map(([, variable]) => variable), OTHER_KEY],
-  run: (context) => new AcpTask(context).run(),
+  run: async (context) => new AcpTask(context).run(),
 };
 
 const count = z.number().int().min(0).catch(0).default(0);

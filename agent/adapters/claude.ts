@@ -19,17 +19,18 @@ const AFTERWORD_MS = 10_000;
 const WITHOUT = ["AskUserQuestion", "CronCreate", "CronDelete", "CronList", "ScheduleWakeup"];
 
 /**
- * Settings of the project itself are left out: their hooks and servers would run commands past the gate.
- * Its CLAUDE.md is read all the same, as that of an added directory.
+ * Settings, skills and servers of the project and of the agent's home are left out: their hooks and commands would run past
+ * the gate, and the agent itself may have written them in an earlier task. The project's CLAUDE.md is read all the same, as
+ * that of an added directory. What a host's owner wants beside that comes in the launch's arguments, which stand last.
  */
 const ARGS = `-p --input-format stream-json --output-format stream-json --verbose --include-partial-messages
-  --permission-prompt-tool stdio --permission-mode default --setting-sources user --add-dir . --disallowedTools ${WITHOUT.join(",")}`.split(/\s+/);
+  --permission-prompt-tool stdio --permission-mode default --setting-sources= --strict-mcp-config --add-dir . --disallowedTools ${WITHOUT.join(",")}`.split(/\s+/);
 const ENV = { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1", DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD: "1" };
 
 export const claude: Adapter = {
   name: "claude",
   keyVariables: ["ANTHROPIC_API_KEY"],
-  run: (context) => new ClaudeTask(context).run(),
+  run: async (context) => new ClaudeTask(context).run(),
 };
 
 class ClaudeTask {
@@ -116,6 +117,7 @@ class ClaudeTask {
         return this.#checkGated(told);
       case "result":
         this.#result = told;
+        if (told.session_id !== undefined) this.#converses(told.session_id);
         if (this.#background === 0) this.#process.stdin.end();
     }
   }

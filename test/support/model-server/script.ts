@@ -35,7 +35,7 @@ export type StepInput = z.input<typeof step>;
 
 const MARK = "model-script:";
 
-/** A prompt of `words` whose replies are scripted: the nth reply to it is the nth step. */
+/** A prompt of `words` whose replies are scripted: the nth reply to it is the nth step. Failures are counted for each text, so two prompts that fail need different words. */
 export function script(steps: readonly StepInput[], words = "Do as scripted."): string {
   return `${words}\n${MARK} ${JSON.stringify(steps)}`;
 }
