@@ -1,9 +1,156 @@
-/** Owns the wiring of the TenantObject: constructor, fetch, RPC, alarm. */
+/** Owns the wiring of the TenantObject: constructor, fetch, RPC, sockets, alarm. */
 
 import { DurableObject } from "cloudflare:workers";
+import { busViewQuery, ERRORS, fail, invalid, limits as limitsOf, MAX_PAGE, type ErrorBody, type Limits } from "../../sdk/protocol/index.ts";
+import { alarmMove, earliest } from "../base/deadlines.ts";
+import { migrate } from "../base/sql.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
+import type { Admission, BusEvent, BusQuery, IdempotencyAnswer, TenantRpc } from "../rpc.ts";
+import { Bus, type Page } from "./bus.ts";
+import { Idempotency } from "./idempotency.ts";
+import { Buckets } from "./limits.ts";
+import { Streams } from "./streams.ts";
+import { BusViewers } from "./viewers.ts";
 
-/** The class to export from the worker's entry; `portsOf` gives it what lies above it. */
+/** The worker's name for a stream that it counted, so that its place is given back when the socket closes. */
+const STREAM_HEADER = "x-marionette-stream";
+const DEFAULT_PAGE = 100;
+/** Events between two looks at what is too much. */
+const PURGE_EVERY = 5_000;
+/** What is too old goes in one sweep, not row by row. */
+const SWEEP_MS = 3_600_000;
+
+/** The class to export from the worker's entry. */
 export function tenantObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
-  return class TenantObject extends DurableObject<Env> {};
+  return class TenantObject extends DurableObject<Env> implements TenantRpc {
+    readonly #bus: Bus;
+    readonly #viewers: BusViewers;
+    readonly #streams: Streams;
+    readonly #idempotency: Idempotency;
+    readonly #buckets = new Buckets();
+    #limits: Limits;
+    #unpurged = 0;
+    #alarm: number | null = null;
+
+    constructor(ctx: DurableObjectState, env: Env) {
+      super(ctx, env);
+      const { storage } = ctx;
+      this.#bus = new Bus(storage);
+      this.#viewers = new BusViewers(ctx, this.#bus);
+      this.#streams = new Streams(storage);
+      this.#idempotency = new Idempotency(storage);
+      migrate(storage, "limits", [["create table limits (one integer primary key check (one = 1), body text not null)"]]);
+      const kept = storage.sql.exec<{ body: string }>("select body from limits").toArray()[0];
+      this.#limits = limitsOf.parse(kept ? JSON.parse(kept.body) : {});
+      void ctx.blockConcurrencyWhile(async () => {
+        this.#alarm = await storage.getAlarm();
+      });
+    }
+
+    override async fetch(request: Request): Promise<Response> {
+      const url = new URL(request.url);
+      if (url.pathname !== "/bus") return refusal(fail("not_found", "Nothing here").error);
+      if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return refusal(fail("bad_request", "expected a WebSocket upgrade").error);
+      const query = busViewQuery.safeParse({ ...Object.fromEntries(url.searchParams), ...several(url, "labels"), ...several(url, "types") });
+      if (!query.success) return refusal(invalid(query.error, "query").toBody());
+      const [client, server] = Object.values(new WebSocketPair()) as [WebSocket, WebSocket];
+      this.#viewers.accept(server, query.data, request.headers.get(STREAM_HEADER));
+      return new Response(null, { status: 101, webSocket: client });
+    }
+
+    override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+      this.#viewers.message(socket, message);
+    }
+    override webSocketClose(socket: WebSocket): void {
+      this.#left(socket);
+    }
+    override webSocketError(socket: WebSocket): void {
+      this.#left(socket);
+    }
+
+    async publish(sessionId: string, events: BusEvent[]): Promise<void> {
+      const now = Date.now();
+      const placed = this.ctx.storage.transactionSync(() => this.#bus.append(sessionId, events, now));
+      if (placed.length === 0) return;
+      this.#viewers.publish(placed);
+      this.#unpurged += placed.length;
+      if (this.#unpurged >= PURGE_EVERY) {
+        this.#bus.purge(now);
+        this.#unpurged = 0;
+      }
+      if (this.#alarm === null) this.#setAlarm(now);
+    }
+
+    /** A page of the bus. `gap` says which events that the reader has not seen are gone. */
+    async readBus({ after, limit, types, labels }: BusQuery): Promise<Page> {
+      return this.#bus.page(after ?? null, Math.min(MAX_PAGE, Math.max(1, limit ?? DEFAULT_PAGE)), { types: types ?? null, labels: labels ?? null });
+    }
+
+    async admit(keyId: string, what: "sessions" | "tasks"): Promise<Admission> {
+      return this.#buckets.take(`${what}/${keyId}`, what === "sessions" ? this.#limits.sessions_per_minute : this.#limits.tasks_per_minute, Date.now());
+    }
+
+    async setLimits(limits: Limits): Promise<void> {
+      this.#limits = limitsOf.parse(limits);
+      this.ctx.storage.sql.exec("insert or replace into limits values (1, ?)", JSON.stringify(this.#limits));
+    }
+
+    async openStream(streamId: string): Promise<boolean> {
+      const now = Date.now();
+      const open = this.#streams.open(streamId, this.#limits.open_streams, now);
+      this.#setAlarm(now);
+      return open;
+    }
+
+    async closeStream(streamId: string): Promise<void> {
+      this.#streams.close(streamId);
+    }
+
+    async begin(scope: string, key: string, bodyHash: string): Promise<IdempotencyAnswer> {
+      const now = Date.now();
+      const answer = this.#idempotency.begin(scope, key, bodyHash, now);
+      this.#setAlarm(now);
+      return answer;
+    }
+
+    async finish(scope: string, key: string, status: number, body: string): Promise<void> {
+      this.#idempotency.finish(scope, key, status, body);
+    }
+
+    override async alarm(): Promise<void> {
+      this.#alarm = null;
+      const now = Date.now();
+      for (const store of [this.#bus, this.#streams, this.#idempotency]) store.purge(now);
+      this.#setAlarm(now);
+    }
+
+    #left(socket: WebSocket): void {
+      const stream = this.#viewers.closed(socket);
+      if (stream !== null) this.#streams.close(stream);
+      try {
+        socket.close();
+      } catch {
+        // It is closed on both sides already.
+      }
+    }
+
+    #setAlarm(now: number): void {
+      if (this.#alarm !== null && this.#alarm <= now + SWEEP_MS) return;
+      const deadline = earliest(this.#bus.deadline(), this.#streams.deadline(), this.#idempotency.deadline());
+      const move = alarmMove(this.#alarm, deadline === null ? null : Math.max(deadline, now + SWEEP_MS));
+      if (move === null) return;
+      this.#alarm = move;
+      this.ctx.waitUntil(this.ctx.storage.setAlarm(move));
+    }
+  };
+}
+
+/** A parameter that may be repeated. */
+function several(url: URL, name: string): Record<string, string[]> {
+  const values = url.searchParams.getAll(name);
+  return values.length > 0 ? { [name]: values } : {};
+}
+
+function refusal(error: ErrorBody): Response {
+  return Response.json({ error }, { status: ERRORS[error.code].status });
 }

@@ -1,6 +1,7 @@
 /** Owns the protocol's public face: every schema, type and pure rule that two rooms share. */
 
 export * from "./access.ts";
+export * from "./bus-link.ts";
 export * from "./errors.ts";
 export * from "./event.ts";
 export * from "./host.ts";
