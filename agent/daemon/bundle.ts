@@ -5,8 +5,10 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { access, chmod, copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type * as Esbuild from "esbuild";
 import type { Owner } from "../providers/provider.ts";
 
+const BUNDLER = "esbuild";
 /** The programs that a sandbox is shown: the runner, and the agent that comes with it. */
 export const PROGRAMS = ["runner.js", "example.js"] as const;
 
@@ -41,7 +43,8 @@ async function copy(from: string, runner: string, into: string): Promise<void> {
 }
 
 async function build(sources: string, into: string): Promise<void> {
-  const { build: bundle } = await import("esbuild").catch(() => {
+  // Named at run time only, or a bundler would pull a bundler into the daemon.
+  const { build: bundle } = await (import(BUNDLER) as Promise<typeof Esbuild>).catch(() => {
     throw new Error("there is no runner.js beside the daemon and no esbuild to build it with: give --runner-bundle PATH");
   });
   const entries = [["runner", join(sources, "runner/main.ts")], ["example", join(sources, "runner/example.ts")]] as const;

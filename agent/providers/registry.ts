@@ -4,7 +4,11 @@ import type { ProviderContext } from "./context.ts";
 import type { Provider } from "./provider.ts";
 
 const ENTRIES = {
-  docker: async (context: ProviderContext): Promise<Provider> => new (await import("./docker.ts")).DockerProvider(context),
+  docker: async (context: ProviderContext): Promise<Provider> => {
+    // Bundled into one module, the CommonJS packages below dockerode ask for a directory that modules do not define.
+    if (!("__dirname" in globalThis)) Object.assign(globalThis, { __dirname: import.meta.dirname });
+    return new (await import("./docker.ts")).DockerProvider(context);
+  },
   process: async (context: ProviderContext): Promise<Provider> => new (await import("./process.ts")).ProcessProvider(context),
 } as const;
 
