@@ -11,6 +11,7 @@ import {
 } from "../../sdk/protocol/index.ts";
 import { sessionStub, type ObjectsEnv } from "../ports.ts";
 import type { Actor, BusEvent, LeaseAnswer, LeaseRequest, SessionRpc } from "../rpc.ts";
+import type { SessionApi } from "./api.ts";
 import type { Engine } from "./engine.ts";
 import type { Neighbours } from "./neighbours.ts";
 
@@ -60,6 +61,7 @@ export class Fakes implements Neighbours {
 export interface SessionInside {
   neighbours: Neighbours;
   readonly engine: Engine;
+  readonly api: SessionApi;
 }
 
 /** One session's object with fakes beside it. */

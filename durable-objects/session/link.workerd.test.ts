@@ -1,6 +1,6 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
-import { CLOSE, fail, MAX_LINK_BYTES, newChildId, newId, newToken, ok } from "../../sdk/protocol/index.ts";
+import { CLOSE, fail, MAX_LINK_BYTES, newChildId, newId, newToken } from "../../sdk/protocol/index.ts";
 import { runnerFrames } from "../../test/support/frames.ts";
 import { actor, ask, line, status, Subject } from "./fixture.ts";
 
