@@ -1,3 +1,4 @@
+import { NeonDbError } from "@neondatabase/serverless";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { newToken, type ApiKeyCreated, type KeyScope, type Page, type RunnerTokenCreated, type Tenant } from "../../sdk/protocol/index.ts";
 import { doors, MASTER, type Doors } from "../testing/doors.ts";
@@ -59,6 +60,20 @@ describe("a key", () => {
     for (let i = 0; i < 10_001; i++) await cache.find(String(i), 5_002, async () => null);
     await cache.find("hash", 5_003, read);
     expect(read).toHaveBeenCalledTimes(4);
+  });
+
+  it("that was good goes on while the database is away, for a quarter of an hour, and no other", async () => {
+    const cache = new KeyCache();
+    const key = await d.records.access.key(d.one.id, d.one.keyId);
+    const away = () => Promise.reject(Object.assign(new NeonDbError("fetch failed"), { code: undefined }));
+    await cache.find("known", 0, async () => key);
+    await cache.find("unknown", 0, async () => null);
+    const asked = vi.fn(away);
+    expect([await cache.find("known", 6_000, asked), await cache.find("known", 7_000, asked)]).toEqual([key, key]);
+    expect(asked).toHaveBeenCalledTimes(1);
+    await expect(cache.find("unknown", 6_000, away)).rejects.toThrow("fetch failed");
+    await expect(cache.find("known", 16 * 60_000, away)).rejects.toThrow("fetch failed");
+    await expect(cache.find("known", 17 * 60_000, () => Promise.reject(new Error("a fault of ours")))).rejects.toThrow("a fault");
   });
 
   it("costs one read of the database for many requests", async () => {

@@ -57,14 +57,20 @@ export function framed(recordsFor: (env: Env) => Records) {
 
 const tooLarge = () => new Failure("payload_too_large", `body: larger than ${MAX_BODY_BYTES} bytes`, { details: { body: `at most ${MAX_BODY_BYTES} bytes` } });
 
-async function readCapped(body: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+/** Most bytes of a body that are taken and thrown away, so that its sender, who does not listen while it sends, hears the refusal. */
+const MAX_DISCARDED_BYTES = 4 * MAX_BODY_BYTES;
+
+/** The body's bytes; throws where there are more than may be, without keeping them. */
+async function readCapped(body: ReadableStream<Uint8Array>, stated: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const part of body) {
     size += part.byteLength;
-    if (size > MAX_BODY_BYTES) throw tooLarge();
-    parts.push(part);
+    if (size > MAX_DISCARDED_BYTES) break;
+    if (size <= MAX_BODY_BYTES && stated <= MAX_BODY_BYTES) parts.push(part);
+    else parts.length = 0;
   }
+  if (size > MAX_BODY_BYTES || stated > MAX_BODY_BYTES) throw tooLarge();
   const whole = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {
@@ -78,8 +84,7 @@ async function readCapped(body: ReadableStream<Uint8Array>): Promise<Uint8Array>
 export const bounded = createMiddleware<AppEnv>(async (c, next) => {
   const { raw } = c.req;
   if (raw.body !== null) {
-    if (Number(raw.headers.get("content-length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
-    const bytes = await readCapped(raw.body);
+    const bytes = await readCapped(raw.body, Number(raw.headers.get("content-length") ?? 0));
     let text: string | null = null;
     if (bytes.byteLength > 0) {
       const type = raw.headers.get("content-type") ?? "";

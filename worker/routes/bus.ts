@@ -3,13 +3,13 @@
 import { createRoute } from "@hono/zod-openapi";
 import type * as z from "zod";
 import { tenantStub, type BusQuery } from "../../durable-objects/index.ts";
-import type { Event } from "../../sdk/protocol/index.ts";
+import type { BusFrame } from "../../sdk/protocol/index.ts";
 import { reach } from "../calls.ts";
 import { actorOf, type App } from "../context.ts";
 import { failures, keyed, streams } from "../openapi.ts";
 import { counted, sse, streamed, type Reading } from "../streams/log-stream.ts";
 import { handed, resumed, wants } from "../streams/log.ts";
-import { actorHeaders, upgrade } from "../streams/source.ts";
+import { actorHeaders, FrameSource, STREAM_HEADER, upgrade } from "../streams/source.ts";
 import { BusPage, busQuery } from "./schemas.ts";
 
 const events = createRoute({
@@ -29,12 +29,11 @@ function pairs(labels: Record<string, string> | undefined): string[] | undefined
   return labels && Object.entries(labels).map(([key, value]) => `${key}:${value}`);
 }
 
-/** One message of the bus's socket: one event, or several. */
-function parse(text: string): Event[] | null {
-  const message = JSON.parse(text) as { type?: string; events?: Event[] } | Event | Event[];
-  if (Array.isArray(message)) return message;
-  if ("events" in message && Array.isArray(message.events)) return message.events;
-  return "seq" in message ? [message] : [];
+function readingOf(frame: BusFrame): Reading {
+  if (frame.type === "events") return { events: frame.events, ack: { type: "ack", cursor: frame.events.at(-1)?.cursor ?? 0 } };
+  if (frame.type === "caught_up") return { events: [], caughtUp: frame.cursor };
+  if (frame.type === "error") return { events: [], end: { seq: 0, reason: frame.error.message, error: frame.error } };
+  return { events: [], note: `events ${frame.after + 1} to ${frame.first - 1} are no longer kept` };
 }
 
 export function busRoutes(app: App): void {
@@ -43,17 +42,18 @@ export function busRoutes(app: App): void {
     const query = resumed(c, c.req.valid("query"));
     const shape = wants(c, query.follow ?? false);
     const stub = () => tenantStub(c.env, tenant_id);
-    const open = () => upgrade(stub, `/bus${search(query)}`, actorHeaders({ tenant_id, ...actor }));
-    if (shape === "socket") return handed(c, await open());
-    if (shape !== "sse") {
+    const open = (flow: string) => upgrade(stub, `/bus${search(query)}${flow}`, { ...actorHeaders({ tenant_id, ...actor }), [STREAM_HEADER]: c.get("request_id") });
+    if (shape === "json" || shape === "text") {
       const page: BusQuery = { after: query.after, limit: query.limit, types: query.types, labels: pairs(query.labels) };
       return c.json(await reach(() => stub().readBus(page)), 200);
     }
     if (c.req.raw.method === "HEAD") return c.body(null, 200, { "content-type": sse.contentType });
+    // The object itself gives the place back when the socket closes, whoever holds its other end.
     const closed = await counted(c, tenant_id);
     try {
-      const { webSocket } = await open();
-      return streamed({ socket: webSocket, parse, read: (read): Reading => ({ events: read }), rendering: sse, closed });
+      if (shape === "socket") return handed(c, await open(""));
+      const { webSocket } = await open("&flow=1");
+      return streamed({ source: new FrameSource<BusFrame>(webSocket), read: readingOf, rendering: sse, closed });
     } catch (error) {
       closed();
       throw error;

@@ -29,7 +29,17 @@ export const LogPage = named(
     ended: z.boolean(),
   }),
 );
-export const BusPage = named("BusPage", z.object({ events: z.array(event), last_cursor: z.number().int(), next: z.number().int(), more: z.boolean() }));
+export const BusPage = named(
+  "BusPage",
+  z.object({
+    events: z.array(event),
+    last_cursor: z.number().int(),
+    next: z.number().int(),
+    more: z.boolean(),
+    /** Events with cursors in (`after`, `first`) are no longer kept. */
+    gap: z.object({ after: z.number().int(), first: z.number().int() }).nullable().optional(),
+  }),
+);
 
 /** `{id}` of a path. */
 export function idParam(resource: Resource) {

@@ -4,7 +4,7 @@ import { tenantStub } from "../../durable-objects/index.ts";
 import { expand, Failure, type Event, type ViewerFrame } from "../../sdk/protocol/index.ts";
 import { reach } from "../calls.ts";
 import type { Ctx } from "../context.ts";
-import { FrameSource } from "./source.ts";
+import type { FrameSource } from "./source.ts";
 
 /** Proxies close a stream that is silent for a minute or less. */
 const KEEP_ALIVE_MS = 15_000;
@@ -15,7 +15,7 @@ interface Rendering {
   event(event: Event): string;
   /** Everything up to `seq` was considered; a reader that comes back may go on from there. */
   caughtUp(seq: number): string;
-  keepAlive(): string;
+  note(text: string): string;
   end(seq: number, reason: string, error?: unknown): string;
 }
 
@@ -23,7 +23,7 @@ export const sse: Rendering = {
   contentType: "text/event-stream",
   event: (event) => `id: ${event.cursor ?? event.seq}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
   caughtUp: (seq) => `id: ${seq}\nevent: caught_up\ndata: ${JSON.stringify({ seq })}\n\n`,
-  keepAlive: () => ": keep-alive\n\n",
+  note: (text) => `: ${text}\n\n`,
   end: (seq, reason, error) => `event: end\ndata: ${JSON.stringify({ seq, reason, ...(error !== undefined && { error }) })}\n\n`,
 };
 
@@ -33,7 +33,7 @@ export function textOf(event: Event): string {
   if (event.type === "message") return event.data.text.endsWith("\n") ? event.data.text : `${event.data.text}\n`;
   return "";
 }
-export const plainText: Rendering = { contentType: "text/plain; charset=utf-8", event: textOf, caughtUp: () => "", keepAlive: () => "", end: () => "" };
+export const plainText: Rendering = { contentType: "text/plain; charset=utf-8", event: textOf, caughtUp: () => "", note: () => "", end: () => "" };
 
 /** The events of a viewer's frame, numbered. */
 export function eventsOf(sessionId: string, frame: Extract<ViewerFrame, { type: "events" }>): Event[] {
@@ -46,14 +46,16 @@ export function eventsOf(sessionId: string, frame: Extract<ViewerFrame, { type: 
 export interface Reading {
   events: Event[];
   caughtUp?: number;
+  /** A remark for people who read the stream as it is. */
+  note?: string;
   /** Sent to the object once the client has taken the events. */
   ack?: unknown;
   end?: { seq: number; reason: string; error?: unknown };
 }
 
-function textFor(rendering: Rendering, { events, caughtUp, end }: Reading): string {
+function textFor(rendering: Rendering, { events, caughtUp, note, end }: Reading): string {
   const shown = events.map((event) => rendering.event(event)).join("");
-  return shown + (caughtUp === undefined ? "" : rendering.caughtUp(caughtUp)) + (end ? rendering.end(end.seq, end.reason, end.error) : "");
+  return (note === undefined ? "" : rendering.note(note)) + shown + (caughtUp === undefined ? "" : rendering.caughtUp(caughtUp)) + (end ? rendering.end(end.seq, end.reason, end.error) : "");
 }
 
 /** Counts a stream of the tenant while it is open; throws `rate_limited` where the tenant has too many. */
@@ -70,12 +72,11 @@ export async function counted(c: Ctx, tenantId: string): Promise<() => void> {
 }
 
 /**
- * Streams what comes over `socket`. Nothing is read ahead of the client: a frame is taken when the client has room, and
+ * Streams what comes from `source`. Nothing is read ahead of the client: a frame is taken when the client has room, and
  * acknowledged when it has been taken, so that a slow client slows the object and not the worker's memory.
  */
-export function streamed<F>(open: { socket: WebSocket; parse: (text: string) => F | null; read: (frame: F) => Reading; rendering: Rendering; closed: () => void }): Response {
-  const { rendering, read, closed } = open;
-  const source = new FrameSource(open.socket, open.parse);
+export function streamed<F>(open: { source: FrameSource<F>; read: (frame: F) => Reading; rendering: Rendering; closed: () => void }): Response {
+  const { source, rendering, read, closed } = open;
   const encoder = new TextEncoder();
   let ack: unknown;
   const leave = () => {
@@ -97,7 +98,7 @@ export function streamed<F>(open: { socket: WebSocket; parse: (text: string) => 
             return;
           }
           const reading: Reading | null = frame === "idle" ? null : read(frame);
-          const text = reading ? textFor(rendering, reading) : rendering.keepAlive();
+          const text = reading ? textFor(rendering, reading) : rendering.note("keep-alive");
           if (text) controller.enqueue(encoder.encode(text));
           if (reading?.end) {
             leave();

@@ -5,7 +5,7 @@ import { Failure, type LogQuery, type ViewerFrame } from "../../sdk/protocol/ind
 import { call } from "../calls.ts";
 import { actorOf, type Ctx } from "../context.ts";
 import { counted, eventsOf, plainText, sse, streamed, textOf, type Reading } from "./log-stream.ts";
-import { actorHeaders, upgrade } from "./source.ts";
+import { actorHeaders, FrameSource, upgrade } from "./source.ts";
 
 /** What a client asks for, by its headers. */
 export function wants(c: Ctx, follow: boolean): "socket" | "sse" | "text" | "json" {
@@ -27,11 +27,6 @@ export function resumed<Q extends { after?: number | undefined }>(c: Ctx, query:
   if (last === undefined || last === "") return query;
   if (!/^\d{1,15}$/.test(last)) throw new Failure("bad_request", "Last-Event-ID: not a sequence number", { details: { "last-event-id": "not a sequence number" } });
   return { ...query, tail: undefined, after: Number(last) };
-}
-
-function parse(text: string): ViewerFrame | null {
-  const frame = JSON.parse(text) as ViewerFrame;
-  return typeof frame.type === "string" ? frame : null;
 }
 
 function readingOf(sessionId: string): (frame: ViewerFrame) => Reading {
@@ -71,7 +66,7 @@ export async function logAnswer(c: Ctx, sessionId: string, asked: LogQuery, foll
   const closed = await counted(c, actor.tenant_id);
   try {
     const { webSocket } = await open({ flow: "1" });
-    return streamed({ socket: webSocket, parse, read: readingOf(sessionId), rendering, closed });
+    return streamed({ source: new FrameSource<ViewerFrame>(webSocket), read: readingOf(sessionId), rendering, closed });
   } catch (error) {
     closed();
     throw error;

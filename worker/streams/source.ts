@@ -6,6 +6,8 @@ import { reach } from "../calls.ts";
 
 /** The header by which an object knows on whose behalf the worker opens a socket. */
 const ACTOR_HEADER = "x-marionette-actor";
+/** The name under which the worker counts the stream that a socket serves. */
+export const STREAM_HEADER = "x-marionette-stream";
 
 /**
  * Asks an object for a WebSocket, and answers the object's response with the socket in it; throws the object's refusal.
@@ -25,6 +27,12 @@ export function actorHeaders(actor: Actor): Record<string, string> {
   return { [ACTOR_HEADER]: headerJson(actor) };
 }
 
+/** What one of our own objects sent; null where it is no frame. */
+function frameOf(text: string): { type: string } | null {
+  const value: unknown = JSON.parse(text);
+  return typeof value === "object" && value !== null && "type" in value && typeof value.type === "string" ? { ...value, type: value.type } : null;
+}
+
 /** Frames of a socket. `next` answers null once the socket has closed and all that came before was taken. */
 export class FrameSource<F> {
   readonly #socket: WebSocket;
@@ -32,11 +40,11 @@ export class FrameSource<F> {
   #open = true;
   #wake: (() => void) | null = null;
 
-  constructor(socket: WebSocket, parse: (text: string) => F | null) {
+  constructor(socket: WebSocket) {
     this.#socket = socket;
     socket.addEventListener("message", ({ data }) => {
-      const frame = typeof data === "string" ? parse(data) : null;
-      if (frame) this.#frames.push(frame);
+      const frame = typeof data === "string" ? frameOf(data) : null;
+      if (frame) this.#frames.push(frame as F);
       else this.close();
       this.#stir();
     });

@@ -159,10 +159,16 @@ describe("the tenant's bus", () => {
     expect(await d.json("GET", "/events?types=session.status,error&labels=a:b,c:d&after=3&limit=5")).toMatchObject({ events: [event(1)] });
     expect(tenant.query).toEqual({ after: 3, limit: 5, types: ["session.status", "error"], labels: ["a:b", "c:d"] });
     const response = await follow("/events?labels=a:b", { accept: "text/event-stream", "last-event-id": "7" });
-    expect(tenant.query).toBe("?after=7&labels=a%3Ab");
+    expect(tenant.query).toBe("?after=7&labels=a%3Ab&flow=1");
+    const body = reader(response);
+    tenant.viewer?.send(JSON.stringify({ type: "gap", after: 7, first: 8 }));
     tenant.viewer?.send(JSON.stringify({ type: "events", events: [event(8), event(9)] }));
-    expect(events((await reader(response).next()) ?? "").map(({ id, event }) => [id, event])).toEqual([["8", "session.status"], ["9", "session.status"]]);
+    tenant.viewer?.send(JSON.stringify({ type: "caught_up", cursor: 9 }));
+    expect(await body.next()).toMatch(/^: events/);
+    expect(events((await body.next()) ?? "").map(({ id, event }) => [id, event])).toEqual([["8", "session.status"], ["9", "session.status"]]);
+    expect(events((await body.next()) ?? "")).toEqual([{ id: "9", event: "caught_up", data: '{"seq":9}' }]);
     expect((await follow("/events", { upgrade: "websocket" })).status).toBe(101);
+    expect(tenant.streams.size).toBe(2);
     expect((await d.failure("GET", "/events?types=nonsense")).status).toBe(400);
   });
 });
