@@ -74,7 +74,7 @@ function describeHost(host: Host | null): string[] {
     `  Sandbox   ${host.default_provider}: ${provider?.detail ?? ""}`,
     ...others.map(({ name, detail }) => `            ${name} is not used: ${detail}`),
     `  Agents    ${host.agents.filter(({ available }) => available).map(({ name }) => name).join(", ") || "none"}`,
-    ...missing.map(({ name, detail }) => `            ${name} is missing: ${detail}`),
+    ...missing.map(({ detail }, i) => `  ${i === 0 ? "Missing" : "       "}   ${detail}`),
   ];
 }
 
