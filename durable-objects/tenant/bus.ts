@@ -66,7 +66,7 @@ export class Bus {
       if (event.seq <= seq) continue;
       seq = event.seq;
       const { raw: _, ...small } = event;
-      fresh.push({ event: { ...small, session_id: sessionId } as Event, labels });
+      fresh.push({ event: { ...small, session_id: sessionId }, labels });
     }
     if (fresh.length === 0) return [];
     this.#sql.exec("insert or replace into published values (?, ?, ?)", sessionId, seq, now);
