@@ -8,11 +8,12 @@ import { ERRORS, errorResponse, json, pageOf, type ErrorCode, type KeyScope } fr
 import type { AppEnv } from "./context.ts";
 import { mastered, needs } from "./middleware/auth.ts";
 
-const schemas = new Map<string, z.ZodType>();
+/** Named schemas, and whether they describe what clients send or what they get. */
+const schemas = new Map<string, { schema: z.ZodType; io: "input" | "output" }>();
 
 /** Gives a schema its name in the document. */
-export function named<T extends z.ZodType>(name: string, schema: T): T {
-  schemas.set(name, schema);
+export function named<T extends z.ZodType>(name: string, schema: T, io: "input" | "output" = "output"): T {
+  schemas.set(name, { schema, io });
   // The generator stops here; the component itself comes from zod's own JSON Schema, which knows every constraint.
   // The protocol's schemas may be older than the method: their copy is not.
   return schema.clone().openapi(name, { type: "object" });
@@ -34,9 +35,9 @@ export function streams<T extends z.ZodType>(page: T) {
 export function pages<T extends z.ZodType>(item: T, description: string) {
   return answers(pageOf(item), description);
 }
-/** A JSON body that must be there. */
-export function takes<T extends z.ZodType>(schema: T) {
-  return { body: { required: true as const, content: one(schema) } };
+/** A JSON body that must be there, named in the document. */
+export function takes<T extends z.ZodType>(name: string, schema: T) {
+  return { body: { required: true as const, content: one(named(name, schema, "input")) } };
 }
 
 type FailureAnswer = { content: { "application/json": { schema: typeof errorResponse } }; description: string };
@@ -66,12 +67,12 @@ function plain(value: Json): Json {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !["$schema", "$id", "$defs"].includes(key)).map(([key, each]) => [key, plain(each)]));
 }
 
-function component(schema: z.ZodType): Json {
+function component({ schema, io }: { schema: z.ZodType; io: "input" | "output" }): Json {
   const open = (at: { zodSchema: unknown; jsonSchema: { additionalProperties?: unknown } }) => {
     // Answers may gain fields: clients must not refuse what they do not know.
-    if (at.zodSchema !== json && at.jsonSchema.additionalProperties === false) delete at.jsonSchema.additionalProperties;
+    if (io === "output" && at.zodSchema !== json && at.jsonSchema.additionalProperties === false) delete at.jsonSchema.additionalProperties;
   };
-  return plain(z.toJSONSchema(schema, { io: "output", unrepresentable: "any", override: open }) as Json);
+  return plain(z.toJSONSchema(schema, { io, unrepresentable: "any", override: open }) as Json);
 }
 
 export interface Document {
@@ -104,7 +105,7 @@ export function documentOf(app: OpenAPIHono<AppEnv>): Document {
     ...made,
     components: {
       ...made.components,
-      schemas: { ...made.components.schemas, ...Object.fromEntries([...schemas].map(([name, schema]) => [name, component(schema)])) },
+      schemas: { ...made.components.schemas, ...Object.fromEntries([...schemas].map(([name, described]) => [name, component(described)])) },
       securitySchemes: {
         api_key: { type: "http", scheme: "bearer", bearerFormat: "mk_…", description: "An API key with the scope named; a browser's WebSocket brings it as the subprotocol `marionette.key.<key>`." },
         master_key: { type: "http", scheme: "bearer", description: "The deployment's master key." },

@@ -7,7 +7,7 @@ import { reach } from "../calls.ts";
 import type { App, Ctx } from "../context.ts";
 import type { KeyCache } from "../middleware/auth.ts";
 import { creating } from "../middleware/creating.ts";
-import { administered, answers, failures, named, pages, takes } from "../openapi.ts";
+import { administered, answers, failures, pages, takes } from "../openapi.ts";
 import { makeKey, makeRunnerToken, revokeKey, revokeRunnerToken, rotateRunnerToken } from "./keys.ts";
 import { idParam, Key, KeyCreated, listQuery, RunnerToken, RunnerTokenCreated, Tenant } from "./schemas.ts";
 
@@ -18,14 +18,14 @@ const DEPLOYMENT = "deployment";
 
 const ofTenant = { tenant_id: idOf("tenant") };
 const filter = listQuery({ tenant_id: idOf("tenant").optional() });
-const createTenant = createRoute({ method: "post", path: "/tenants", tags, ...administered(), summary: "Create a tenant", request: takes(named("TenantCreate", tenantCreate)), responses: { 201: answers(Tenant, "The tenant"), ...failures("conflict", "payload_too_large") } });
+const createTenant = createRoute({ method: "post", path: "/tenants", tags, ...administered(), summary: "Create a tenant", request: takes("TenantCreate", tenantCreate), responses: { 201: answers(Tenant, "The tenant"), ...failures("conflict", "payload_too_large") } });
 const listTenants = createRoute({ method: "get", path: "/tenants", tags, ...administered(), summary: "List tenants", request: listQuery({}), responses: { 200: pages(Tenant, "Newest first"), ...failures() } });
 const readTenant = createRoute({ method: "get", path: "/tenants/{id}", tags, ...administered(), summary: "Read a tenant", request: idParam("tenant"), responses: { 200: answers(Tenant, "The tenant"), ...failures("not_found") } });
-const patchTenant = createRoute({ method: "patch", path: "/tenants/{id}", tags, ...administered(), summary: "Change a tenant's name or limits", request: { ...idParam("tenant"), ...takes(named("TenantPatch", tenantPatch)) }, responses: { 200: answers(Tenant, "The tenant as it is now"), ...failures("not_found", "payload_too_large") } });
-const createKey = createRoute({ method: "post", path: "/keys", tags, ...administered(), summary: "Make an API key for a tenant", request: takes(named("AdminKeyCreate", keyCreate.extend(ofTenant))), responses: { 201: answers(KeyCreated, "The key, shown this once"), ...failures("not_found", "conflict", "payload_too_large") } });
+const patchTenant = createRoute({ method: "patch", path: "/tenants/{id}", tags, ...administered(), summary: "Change a tenant's name or limits", request: { ...idParam("tenant"), ...takes("TenantPatch", tenantPatch) }, responses: { 200: answers(Tenant, "The tenant as it is now"), ...failures("not_found", "payload_too_large") } });
+const createKey = createRoute({ method: "post", path: "/keys", tags, ...administered(), summary: "Make an API key for a tenant", request: takes("AdminKeyCreate", keyCreate.extend(ofTenant)), responses: { 201: answers(KeyCreated, "The key, shown this once"), ...failures("not_found", "conflict", "payload_too_large") } });
 const listKeys = createRoute({ method: "get", path: "/keys", tags, ...administered(), summary: "List API keys", request: filter, responses: { 200: pages(Key, "Newest first"), ...failures() } });
 const deleteKey = createRoute({ method: "delete", path: "/keys/{id}", tags, ...administered(), summary: "Revoke an API key", request: idParam("key"), responses: { 200: answers(Key, "The key, revoked"), ...failures("not_found") } });
-const createToken = createRoute({ method: "post", path: "/runner-tokens", tags, ...administered(), summary: "Make a runner token for a tenant", request: takes(named("AdminRunnerTokenCreate", runnerTokenCreate.extend(ofTenant))), responses: { 201: answers(RunnerTokenCreated, "The token, shown this once"), ...failures("not_found", "conflict", "payload_too_large") } });
+const createToken = createRoute({ method: "post", path: "/runner-tokens", tags, ...administered(), summary: "Make a runner token for a tenant", request: takes("AdminRunnerTokenCreate", runnerTokenCreate.extend(ofTenant)), responses: { 201: answers(RunnerTokenCreated, "The token, shown this once"), ...failures("not_found", "conflict", "payload_too_large") } });
 const listTokens = createRoute({ method: "get", path: "/runner-tokens", tags, ...administered(), summary: "List runner tokens", request: filter, responses: { 200: pages(RunnerToken, "Newest first"), ...failures() } });
 const rotateToken = createRoute({ method: "post", path: "/runner-tokens/{id}/rotate", tags, ...administered(), summary: "Rotate a runner token", description: "The old one stays good for one hour.", request: idParam("runner_token"), responses: { 200: answers(RunnerTokenCreated, "The new token"), ...failures("not_found") } });
 const deleteToken = createRoute({ method: "delete", path: "/runner-tokens/{id}", tags, ...administered(), summary: "Revoke a runner token", request: idParam("runner_token"), responses: { 200: answers(RunnerToken, "The token, revoked"), ...failures("not_found") } });

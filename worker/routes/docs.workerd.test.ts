@@ -45,7 +45,8 @@ describe("the OpenAPI document", () => {
     for (const reference of references) expect(document.components.schemas, `${reference}`).toHaveProperty(reference.replace("#/components/schemas/", ""));
     expect(references.size).toBeGreaterThan(15);
     for (const [name, schema] of Object.entries(document.components.schemas)) expect(Object.keys((schema as { properties?: object }).properties ?? {}).length, `${name}`).toBeGreaterThan(0);
-    expect(document.components.schemas["SessionCreate"]).toMatchObject({ properties: { agent: { type: "string" }, pool: { default: "default" } } });
+    expect(document.components.schemas["SessionCreate"]).toMatchObject({ properties: { agent: { type: "string" }, pool: { default: "default" } }, required: ["agent"], additionalProperties: false });
+    expect(document.components.schemas["Session"]).not.toHaveProperty("additionalProperties");
   });
 
   it("has a page that runs nothing and loads nothing", async () => {

@@ -6,7 +6,7 @@ import type * as z from "zod";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import type { KeyCache } from "../middleware/auth.ts";
 import { creating } from "../middleware/creating.ts";
-import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
+import { answers, failures, keyed, pages, takes } from "../openapi.ts";
 import { idParam, Key, KeyCreated, listQuery, RunnerToken, RunnerTokenCreated } from "./schemas.ts";
 
 /** How long a rotated runner token still opens the door. */
@@ -56,11 +56,11 @@ export async function revokeRunnerToken(c: Ctx, tenantId: string | null, id: str
 const keyTags = ["keys"];
 const tokenTags = ["runner tokens"];
 const secretNote = "The answer shows it, and nothing shows it again.";
-const createKey = createRoute({ method: "post", path: "/keys", tags: keyTags, ...keyed("admin"), summary: "Make an API key", description: secretNote, request: takes(named("KeyCreate", keyCreate)), responses: { 201: answers(KeyCreated, "The key"), ...failures("conflict", "payload_too_large") } });
+const createKey = createRoute({ method: "post", path: "/keys", tags: keyTags, ...keyed("admin"), summary: "Make an API key", description: secretNote, request: takes("KeyCreate", keyCreate), responses: { 201: answers(KeyCreated, "The key"), ...failures("conflict", "payload_too_large") } });
 const listKeys = createRoute({ method: "get", path: "/keys", tags: keyTags, ...keyed("admin"), summary: "List API keys", request: listQuery({}), responses: { 200: pages(Key, "Newest first"), ...failures() } });
 const readKey = createRoute({ method: "get", path: "/keys/{id}", tags: keyTags, ...keyed("admin"), summary: "Read an API key", request: idParam("key"), responses: { 200: answers(Key, "The key's record"), ...failures("not_found") } });
 const deleteKey = createRoute({ method: "delete", path: "/keys/{id}", tags: keyTags, ...keyed("admin"), summary: "Revoke an API key", description: "It is refused everywhere within five seconds.", request: idParam("key"), responses: { 200: answers(Key, "The key, revoked"), ...failures("not_found") } });
-const createToken = createRoute({ method: "post", path: "/runner-tokens", tags: tokenTags, ...keyed("admin"), summary: "Make a runner token", description: secretNote, request: takes(named("RunnerTokenCreate", runnerTokenCreate)), responses: { 201: answers(RunnerTokenCreated, "The token"), ...failures("conflict", "payload_too_large") } });
+const createToken = createRoute({ method: "post", path: "/runner-tokens", tags: tokenTags, ...keyed("admin"), summary: "Make a runner token", description: secretNote, request: takes("RunnerTokenCreate", runnerTokenCreate), responses: { 201: answers(RunnerTokenCreated, "The token"), ...failures("conflict", "payload_too_large") } });
 const listTokens = createRoute({ method: "get", path: "/runner-tokens", tags: tokenTags, ...keyed("admin"), summary: "List runner tokens", request: listQuery({}), responses: { 200: pages(RunnerToken, "Newest first"), ...failures() } });
 const rotateToken = createRoute({ method: "post", path: "/runner-tokens/{id}/rotate", tags: tokenTags, ...keyed("admin"), summary: "Rotate a runner token", description: "The old one stays good for one hour.", request: idParam("runner_token"), responses: { 200: answers(RunnerTokenCreated, "The new token"), ...failures("not_found") } });
 const deleteToken = createRoute({ method: "delete", path: "/runner-tokens/{id}", tags: tokenTags, ...keyed("admin"), summary: "Revoke a runner token", description: "No host joins with it any more; a host that is linked stays until its link ends.", request: idParam("runner_token"), responses: { 200: answers(RunnerToken, "The token, revoked"), ...failures("not_found") } });

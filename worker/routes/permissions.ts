@@ -5,7 +5,7 @@ import { sessionStub } from "../../durable-objects/index.ts";
 import { idOf, permissionApprove, permissionDeny, permissionStatus } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
-import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
+import { answers, failures, keyed, pages, takes } from "../openapi.ts";
 import { idParam, listQuery, Permission } from "./schemas.ts";
 import { ownerOf } from "./tasks.ts";
 
@@ -19,11 +19,11 @@ const read = createRoute({ method: "get", path: "/permissions/{id}", tags, ...ke
 const answered = { 200: answers(Permission, "The request with its decision"), ...failures("not_found", "conflict", "payload_too_large") };
 const approve = createRoute({
   method: "post", path: "/permissions/{id}/approve", tags, ...keyed("approve"), summary: "Approve", description: "For this call, for calls like it in this task (`turn`), or in this session. A second answer is a conflict that says what was decided.",
-  request: { ...idParam("permission"), ...takes(named("PermissionApprove", permissionApprove)) }, responses: answered,
+  request: { ...idParam("permission"), ...takes("PermissionApprove", permissionApprove) }, responses: answered,
 });
 const deny = createRoute({
   method: "post", path: "/permissions/{id}/deny", tags, ...keyed("approve"), summary: "Deny", description: "The agent sees the reason.",
-  request: { ...idParam("permission"), ...takes(named("PermissionDeny", permissionDeny)) }, responses: answered,
+  request: { ...idParam("permission"), ...takes("PermissionDeny", permissionDeny) }, responses: answered,
 });
 
 export function permissionRoutes(app: App): void {

@@ -6,7 +6,7 @@ import { hostStub } from "../../durable-objects/index.ts";
 import { Failure, host, idOf, runnerStatus, slug } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App } from "../context.ts";
-import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
+import { answers, failures, keyed, pages, takes } from "../openapi.ts";
 import { Host, idParam, listQuery, Runner } from "./schemas.ts";
 
 const listRunners = createRoute({
@@ -23,7 +23,7 @@ const listHosts = createRoute({
 const readHost = createRoute({ method: "get", path: "/hosts/{id}", tags: ["hosts"], ...keyed("read"), summary: "Read a host", request: idParam("host"), responses: { 200: answers(Host, "The host"), ...failures("not_found") } });
 const drain = createRoute({
   method: "post", path: "/hosts/{id}/drain", tags: ["hosts"], ...keyed("admin"), summary: "Drain a host, or put it back", description: "A draining host keeps what it runs and takes nothing new.",
-  request: { ...idParam("host"), ...takes(named("HostDrain", z.strictObject({ draining: z.boolean().default(true) }))) },
+  request: { ...idParam("host"), ...takes("HostDrain", z.strictObject({ draining: z.boolean().default(true) })) },
   responses: { 200: answers(Host, "The host"), ...failures("not_found", "payload_too_large") },
 });
 

@@ -6,7 +6,7 @@ import { sessionCreate, sessionPatch, sessionStatus, type Session as SessionValu
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { creating } from "../middleware/creating.ts";
-import { answers, failures, keyed, named, pages, streams, takes } from "../openapi.ts";
+import { answers, failures, keyed, pages, streams, takes } from "../openapi.ts";
 import { logAnswer } from "../streams/log.ts";
 import { idParam, labelFilter, listQuery, LogPage, Session, sessionLogQuery } from "./schemas.ts";
 
@@ -14,7 +14,7 @@ const tags = ["sessions"];
 const create = createRoute({
   method: "post", path: "/sessions", tags, ...keyed("write"),
   summary: "Create a session", description: "At once asks its pool for a runner; tasks may be given before one has come. An `Idempotency-Key` makes a repeated create answer the same.",
-  request: takes(named("SessionCreate", sessionCreate)),
+  request: takes("SessionCreate", sessionCreate),
   responses: { 201: answers(Session, "The session"), ...failures("conflict", "payload_too_large", "rate_limited") },
 });
 const list = createRoute({
@@ -25,7 +25,7 @@ const list = createRoute({
 const read = createRoute({ method: "get", path: "/sessions/{id}", tags, ...keyed("read"), summary: "Read a session", request: idParam("session"), responses: { 200: answers(Session, "The session"), ...failures("not_found") } });
 const update = createRoute({
   method: "patch", path: "/sessions/{id}", tags, ...keyed("write"), summary: "Change a session", description: "Name, labels, permission rules, edit mode, or the model provider's key.",
-  request: { ...idParam("session"), ...takes(named("SessionPatch", sessionPatch)) },
+  request: { ...idParam("session"), ...takes("SessionPatch", sessionPatch) },
   responses: { 200: answers(Session, "The session as it is now"), ...failures("not_found", "conflict", "payload_too_large") },
 });
 const terminate = createRoute({

@@ -7,16 +7,14 @@ import { Failure, idOf, sessionOf, taskCreate, taskStatus, type Task as TaskValu
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { creating } from "../middleware/creating.ts";
-import { answers, failures, keyed, named, pages, streams, takes } from "../openapi.ts";
+import { answers, failures, keyed, pages, streams, takes } from "../openapi.ts";
 import { logAnswer } from "../streams/log.ts";
 import { idParam, labelFilter, listQuery, LogPage, Run, Task, taskLogQuery } from "./schemas.ts";
 
 const tags = ["tasks"];
-const TaskCreate = named("TaskCreate", taskCreate);
-const SessionTaskCreate = named("SessionTaskCreate", taskCreate.extend({ session_id: idOf("session") }));
 const made = { 201: answers(Task, "The task"), ...failures("not_found", "conflict", "payload_too_large", "rate_limited") };
-const create = createRoute({ method: "post", path: "/tasks", tags, ...keyed("write"), summary: "Give a session a task", request: takes(SessionTaskCreate), responses: made });
-const createIn = createRoute({ method: "post", path: "/sessions/{id}/tasks", tags, ...keyed("write"), summary: "Give this session a task", request: { ...idParam("session"), ...takes(TaskCreate) }, responses: made });
+const create = createRoute({ method: "post", path: "/tasks", tags, ...keyed("write"), summary: "Give a session a task", request: takes("TaskCreate", taskCreate.extend({ session_id: idOf("session") })), responses: made });
+const createIn = createRoute({ method: "post", path: "/sessions/{id}/tasks", tags, ...keyed("write"), summary: "Give this session a task", request: { ...idParam("session"), ...takes("SessionTaskCreate", taskCreate) }, responses: made });
 const list = createRoute({
   method: "get", path: "/tasks", tags, ...keyed("read"), summary: "List tasks",
   request: listQuery({ session_id: idOf("session").optional(), status: taskStatus.optional(), labels: labelFilter.optional() }),

@@ -1,6 +1,7 @@
 /** Owns the worker's doors as a test opens them: the real app over objects and records in memory, with two tenants and their keys. */
 
 import { ALL_SCOPES, hashToken, limits, newId, newToken, type KeyScope } from "../../sdk/protocol/index.ts";
+import type { ObjectsEnv } from "../../durable-objects/index.ts";
 import { createApp } from "../app.ts";
 import type { Env } from "../env.ts";
 import { fakeObjects } from "./fake-objects.ts";
@@ -15,11 +16,11 @@ export interface Asked {
   signal?: AbortSignal;
 }
 
-/** A fresh app with tenants `one` and `two`, each with a key of all scopes. */
-export async function doors() {
+/** A fresh app with tenants `one` and `two`, each with a key of all scopes; over objects in memory, or over `bindings`' own. */
+export async function doors(bindings?: ObjectsEnv) {
   const objects = fakeObjects();
   const records = memoryRecords();
-  const env = { ...objects.env, MARIONETTE_MASTER_KEY: MASTER, MARIONETTE_ENCRYPTION_KEY: "ab".repeat(32), MARIONETTE_LOG_LEVEL: "error", MARIONETTE_DATABASE_URL: "" } as Env;
+  const env = { ...(bindings ?? objects.env), MARIONETTE_MASTER_KEY: MASTER, MARIONETTE_ENCRYPTION_KEY: "ab".repeat(32), MARIONETTE_LOG_LEVEL: "error", MARIONETTE_DATABASE_URL: "" } as Env;
   const app = createApp({ recordsFor: () => records });
   const waiting: Promise<unknown>[] = [];
   const context = { waitUntil: (promise: Promise<unknown>) => void waiting.push(promise), passThroughOnException: () => {}, props: {} } as unknown as ExecutionContext;
