@@ -19,14 +19,19 @@ describe("while parts are gone", () => {
   async function wholeLog(sessionId: string): Promise<Events> {
     const events: Events = [];
     for (let after = 0; ; ) {
-      const page = await api.get(`/sessions/${sessionId}/logs?after=${after}&limit=200`, eventPage);
+      const page = await api.get(`/sessions/${sessionId}/events?after=${after}&limit=200`, eventPage);
       events.push(...page.events);
       after = page.next;
       if (!page.more) return events;
     }
   }
-  const pendingPermission = (sessionId: string) =>
-    eventually("the agent asks", async () => (await api.get(`/permissions?session_id=${sessionId}&status=pending`, listOf(permission))).items[0]);
+  /** A task that waits for its first and only answer. */
+  async function askingTask(prompt: string): Promise<{ id: string; taskId: string; asked: string }> {
+    const { id } = await api.post("/sessions", { agent: "example", edit_mode: "session" }, session);
+    const { id: taskId } = await api.post(`/sessions/${id}/tasks`, { prompt }, task);
+    const asked = await eventually("the agent asks", async () => (await api.get(`/permissions?session_id=${id}&status=pending`, listOf(permission))).items[0]);
+    return { id, taskId, asked: asked.id };
+  }
   const ended = (taskId: string) =>
     eventually("the task ends", async () => {
       const now = await api.get(`/tasks/${taskId}`, task);
@@ -34,13 +39,10 @@ describe("while parts are gone", () => {
     }, 40_000);
 
   it("a task goes on over a restart of the control plane, and no event is lost or doubled", async () => {
-    const { id } = await api.post("/sessions", { agent: "example" }, session);
-    const { id: taskId } = await api.post(`/sessions/${id}/tasks`, { prompt: "carry on" }, task);
-    const asked = await pendingPermission(id);
+    const { id, taskId, asked } = await askingTask("carry on");
     const before = await wholeLog(id);
-
     await stack.controlPlane.kill();
-    await api.post(`/permissions/${asked.id}/approve`, {}, permission);
+    await api.post(`/permissions/${asked}/approve`, {}, permission);
     expect(await ended(taskId)).toMatchObject({ status: "completed", attempts: 1 });
 
     const after = await wholeLog(id);
@@ -51,14 +53,16 @@ describe("while parts are gone", () => {
   });
 
   it("a session goes on while Postgres is down, and its records arrive once it is back", async () => {
-    const { id } = await api.post("/sessions", { agent: "example" }, session);
-    const { id: taskId } = await api.post(`/sessions/${id}/tasks`, { prompt: "without a database" }, task);
-    const asked = await pendingPermission(id);
+    const { id, taskId, asked } = await askingTask("without a database");
     const live = await fetch(`${stack.url}/api/v1/tasks/${taskId}/logs?follow=true`, { headers: { authorization: `Bearer ${stack.apiKey}`, accept: "text/event-stream" } });
 
-    stack.postgres.setAvailable(false);
-    // The key was seen a moment ago, and a key that was seen is believed for five seconds.
-    await api.post(`/permissions/${asked.id}/approve`, {}, permission);
+    await eventually("the answer is taken while Postgres is down", async () => {
+      // A key is believed for five seconds after Postgres was asked for it: see that it has been, then answer.
+      stack.postgres.setAvailable(true);
+      await api.get(`/sessions/${id}`, session);
+      stack.postgres.setAvailable(false);
+      return (await api.request("POST", `/permissions/${asked}/approve`, {})).status !== 503;
+    });
     let text = "";
     for await (const part of live.body ?? []) {
       text += Buffer.from(part).toString();
