@@ -1,55 +1,52 @@
-/** Owns what of a log a reader wants: types as bits, streams, task, and the test of one item. */
+/** Owns what of a log a reader wants: types and streams as bits, the task, and the test of one item. */
 
-import { EVENT_TYPES, type EventItem, type EventType, type LogQuery } from "../../sdk/protocol/index.ts";
+import type { EventItem, EventType, LogQuery } from "../../sdk/protocol/index.ts";
 import { BUS_TYPES } from "../rpc.ts";
 
-/** Bit of each type in a block's `kinds`. Stored: a new type goes to the end of the list, none moves. */
+/** Bits of a block's `kinds`, a bit for each stream of `log`. They are stored: a new kind goes to the end, none moves. */
 const ORDER = [
-  "log", "message", "message.delta", "thinking", "tool.call", "tool.result", "file.changed", "usage", "plan", "progress", "error", "run.status", "permission.requested",
-  "permission.withdrawn", "session.status", "task.created", "task.status", "permission.answered", "runner.attached", "runner.lost",
-] as const satisfies readonly EventType[];
-type Unlisted = Exclude<EventType, (typeof ORDER)[number]>;
-const BITS = Object.fromEntries(ORDER.map((type, i) => [type, 2 ** i])) as Record<EventType, [Unlisted] extends [never] ? number : never>;
+  "stdout", "stderr", "system", "message", "message.delta", "thinking", "tool.call", "tool.result", "file.changed", "usage", "plan", "progress", "error", "run.status",
+  "permission.requested", "permission.withdrawn", "session.status", "task.created", "task.status", "permission.answered", "runner.attached", "runner.lost",
+] as const satisfies readonly (Exclude<EventType, "log"> | Stream)[];
+type Stream = "stdout" | "stderr" | "system";
+type Kind = (typeof ORDER)[number];
+const BITS = Object.fromEntries(ORDER.map((kind, i) => [kind, 2 ** i])) as Record<Kind, number>;
+const STREAMS = ["stdout", "stderr", "system"] as const;
+const LOG = BITS.stdout | BITS.stderr | BITS.system;
+const ALL_KINDS = 2 ** ORDER.length - 1;
 
-export function bitOf(type: EventType): number {
-  return BITS[type];
+export function bitOf(item: EventItem): number {
+  return item.type === "log" ? BITS[item.data.stream] : BITS[item.type];
 }
 export function bitsOf(types: Iterable<EventType>): number {
   let bits = 0;
-  for (const type of types) bits |= BITS[type];
+  for (const type of types) bits |= type === "log" ? LOG : BITS[type];
   return bits;
 }
 
-/** Types that come in masses. A block that holds any other is found by an index. */
-export const MASS_KINDS = bitsOf(["log", "message.delta"]);
+/** Kinds that come in masses. A block that holds any other is found by an index. */
+export const MASS_KINDS = LOG | BITS["message.delta"];
 export const BUS_KINDS = bitsOf(BUS_TYPES);
-export const ALL_KINDS = bitsOf(EVENT_TYPES);
-
-const STREAM_BITS = { stdout: 1, stderr: 2, system: 4 } as const;
-const ALL_STREAMS = 7;
 
 /** Small enough for a socket's attachment. */
 export interface LogFilter {
   task_id: string | null;
   kinds: number;
-  streams: number;
   raw: boolean;
 }
 
 export function filterOf({ task_id, types, stream, raw }: Pick<LogQuery, "task_id" | "types" | "stream" | "raw">): LogFilter {
-  let streams = 0;
-  for (const name of stream ?? []) streams |= STREAM_BITS[name];
-  return { task_id: task_id ?? null, kinds: types?.length ? bitsOf(types) : ALL_KINDS, streams: streams || ALL_STREAMS, raw: raw ?? false };
+  let kinds = types?.length ? bitsOf(types) : ALL_KINDS;
+  if (stream?.length) for (const name of STREAMS) if (!stream.includes(name)) kinds &= ~BITS[name];
+  return { task_id: task_id ?? null, kinds, raw: raw ?? false };
 }
 
 /** True where every item of a block with these kinds passes, but for its task. */
 export function passesWhole(kinds: number, filter: LogFilter): boolean {
-  return (kinds & ~filter.kinds) === 0 && (filter.streams === ALL_STREAMS || (kinds & BITS.log) === 0);
+  return (kinds & ~filter.kinds) === 0;
 }
-
 export function passes(item: EventItem, filter: LogFilter): boolean {
-  if ((BITS[item.type] & filter.kinds) === 0) return false;
-  return item.type !== "log" || (STREAM_BITS[item.data.stream] & filter.streams) !== 0;
+  return (bitOf(item) & filter.kinds) !== 0;
 }
 
 export function withoutRaw(item: EventItem): EventItem {

@@ -67,7 +67,7 @@ export class Log {
     let kinds = 0;
     let has_raw = false;
     for (const item of items) {
-      kinds |= bitOf(item.type);
+      kinds |= bitOf(item);
       if (item.raw !== undefined) has_raw = true;
     }
     const block: Block = { from: this.#last + 1, count: items.length, task_id, run_id, has_raw, kinds, body };
@@ -121,7 +121,7 @@ export class Log {
   /** Events for the tenant's bus after `after`, at most about `limit`, without raw; and how far was looked. */
   bus(after: number, limit: number): { items: { seq: number; task_id: string | null; run_id: string | null; item: EventItem }[]; through: number } {
     const items: { seq: number; task_id: string | null; run_id: string | null; item: EventItem }[] = [];
-    const filter: LogFilter = { task_id: null, kinds: BUS_KINDS, streams: 7, raw: false };
+    const filter: LogFilter = { task_id: null, kinds: BUS_KINDS, raw: false };
     for (const row of this.#forward(after, filter)) {
       const block = blockOf(row);
       parse(block.body).forEach((item, i) => {
@@ -138,13 +138,13 @@ export class Log {
     const rare = (kinds & MASS_KINDS) === 0;
     if (task_id !== null) yield* this.#sql.exec<Row>(`${COLUMNS} where task_id = ? and first_seq >= ? and (kinds & ?) != 0 order by first_seq`, task_id, start, kinds);
     else if (rare) yield* this.#sql.exec<Row>(`${COLUMNS} where rare = 1 and first_seq >= ? and (kinds & ?) != 0 order by first_seq`, start, kinds);
-    else yield* this.#sql.exec<Row>(`${COLUMNS} where first_seq >= ? order by first_seq`, start);
+    else yield* this.#sql.exec<Row>(`${COLUMNS} where first_seq >= ? and (kinds & ?) != 0 order by first_seq`, start, kinds);
   }
 
   *#backward({ task_id, kinds }: LogFilter): Iterable<Row> {
     if (task_id !== null) yield* this.#sql.exec<Row>(`${COLUMNS} where task_id = ? and (kinds & ?) != 0 order by first_seq desc`, task_id, kinds);
     else if ((kinds & MASS_KINDS) === 0) yield* this.#sql.exec<Row>(`${COLUMNS} where rare = 1 and (kinds & ?) != 0 order by first_seq desc`, kinds);
-    else yield* this.#sql.exec<Row>(`${COLUMNS} order by first_seq desc`);
+    else yield* this.#sql.exec<Row>(`${COLUMNS} where (kinds & ?) != 0 order by first_seq desc`, kinds);
   }
 }
 

@@ -40,7 +40,7 @@ export class States {
   }
   save(before: State, after: State): void {
     for (const name of SLICES) {
-      if (before[name] !== after[name]) this.#sql.exec("insert or replace into slices values (?, ?)", name, JSON.stringify(after[name]));
+      if (before[name] !== after[name]) this.#sql.exec("insert into slices values (?1, ?2) on conflict (name) do update set value = ?2", name, JSON.stringify(after[name]));
     }
   }
 }

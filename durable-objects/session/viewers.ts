@@ -111,7 +111,7 @@ export class Viewers {
       viewer.live = false;
       return this.#remember(viewer);
     }
-    const key = `${filter.kinds}/${filter.streams}/${filter.raw ? 1 : 0}/${filter.task_id ?? ""}`;
+    const key = `${filter.kinds}/${filter.raw ? 1 : 0}/${filter.task_id ?? ""}`;
     let text = texts.get(key);
     if (text === undefined) {
       const seen = look(block, filter, 0, Number.POSITIVE_INFINITY, items);
