@@ -235,6 +235,17 @@ describe("a host's daemon", () => {
     expect((await readFile(join(root, "data/host_id"), "utf8")).trim()).toBe(door.hostId);
   });
 
+  it("stops its runners in order when it is told to, says so, and does not start them again", async () => {
+    const first = await startDaemon();
+    const spec = order("process.on('SIGTERM', () => process.exit(0)); sign('up'); await forever();");
+    await remote().spawn(spec);
+    await sign(spec, "up");
+    await stopDaemon(first, "stop");
+    expect(door.reports).toMatchObject([{ runner_id: spec.runner_id, state: "exited", exit_code: 0 }]);
+    await startDaemon();
+    expect(door.hellos.at(-1)?.runners).toEqual([]);
+  });
+
   it("starts again what died while it was away", async () => {
     const first = await startDaemon();
     const spec = order("sign('up'); if (fs.existsSync(spec.state + '/die')) { fs.rmSync(spec.state + '/die'); process.exit(1); } await forever();");

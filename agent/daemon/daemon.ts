@@ -68,7 +68,7 @@ export class HostDaemon {
       secrets: (sessionId) => this.#secrets.line(sessionId),
       server: options.server,
       log: options.log,
-      onEnd: (report) => void this.#tell(report),
+      onEnd: (report) => this.#tell(report),
     });
     this.#link = new Link({
       server: options.server,
@@ -81,13 +81,13 @@ export class HostDaemon {
 
   /** Takes up what runs, then connects and stays connected. Resolves when the daemon is ready to, not when it is connected. */
   async start(): Promise<void> {
-    const { config, data, runnerBundle, beside, env, log } = this.#options;
+    const { config, runnerBundle, beside, env, log } = this.#options;
     await this.#layout.make();
     const [dataId, hostId, bundle] = await Promise.all([ownName(this.#layout.dataId), readFile(this.#layout.hostId, "utf8").catch(() => ""), bundleDirectory(this.#layout.bundle, runnerBundle, beside, beside)]);
     this.#hostId = isId("host", hostId.trim()) ? hostId.trim() : null;
     this.#bundle = bundle;
     const cache = join(this.#layout.cache, basename(bundle));
-    const context = { config: config.providers, runners: this.#layout.runners, dataId, hostId: () => this.#hostId, bundle, cache, hidden: [data], env, log };
+    const context = { config: config.providers, runners: this.#layout.runners, dataId, hostId: () => this.#hostId, bundle, cache, env, log };
     for (const name of PROVIDER_NAMES) {
       const made = await makeProvider(name, context).catch((error: unknown) => {
         log.warn("provider.missing", { provider: name, error: String(error) });

@@ -1,7 +1,9 @@
 /** Owns the runners of this host: starts them, watches them, starts them again, ends them; one at a time per runner. */
 
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type { RunnerReport, Spawned } from "../../sdk/protocol/index.ts";
+import { EXIT } from "../runner/spec.ts";
 import { ProviderError, type Provider, type RunningSandbox } from "../providers/provider.ts";
 import type { Layout } from "./layout.ts";
 import type { Logger } from "./log.ts";
@@ -9,6 +11,9 @@ import { displaced, planStart } from "./reconcile.ts";
 import type { Records, RunnerRecord } from "./records.ts";
 import { openRelay, type Relay } from "./relay.ts";
 import { described, judge, type RunnerExit } from "./watchdog.ts";
+
+/** At the daemon's end, the last reports are waited for so long and no longer. */
+const REPORT_MS = 1_000;
 
 export interface SupervisorOptions {
   layout: Layout;
@@ -18,8 +23,8 @@ export interface SupervisorOptions {
   secrets: (sessionId: string) => string;
   server: string;
   log: Logger;
-  /** A runner has ended and will not come back. */
-  onEnd: (report: RunnerReport) => void;
+  /** A runner has ended and will not come back. Never rejects. */
+  onEnd: (report: RunnerReport) => Promise<void>;
 }
 
 interface Entry {
@@ -34,6 +39,8 @@ interface Entry {
   /** Grows with every start; an exit of an earlier one is stale. */
   generation: number;
   work: Promise<unknown>;
+  exited: RunningSandbox["exited"] | null;
+  told: Promise<void> | null;
   answer: Spawned | null;
 }
 
@@ -146,15 +153,19 @@ export class Supervisor {
       await entry.work;
       if (entry.state === "exited") return;
       const provider = await this.#options.provider(entry.record.provider);
-      await provider.stop(entry.record.runner_id, graceSeconds);
       entry.generation++;
+      const stopped = await provider.stop(entry.record.runner_id, graceSeconds);
+      const exit = stopped ? await entry.exited : null;
       await provider.destroy(entry.record.runner_id);
-      await entry.relay?.close();
+      // Everything that it had to tell has been heard: there is nothing to come back for.
+      if (exit?.code !== EXIT.stopped) return entry.relay?.close();
+      await this.#end(entry, exit, "stopped in order");
+      await Promise.race([entry.told, pause(REPORT_MS, undefined, { ref: false })]);
     }));
   }
 
   #enter(record: RunnerRecord): Entry {
-    const entry: Entry = { record, state: "starting", exit: null, reason: null, restarts: [], relay: null, unwanted: false, generation: 0, work: Promise.resolve(), answer: null };
+    const entry: Entry = { record, state: "starting", exit: null, reason: null, restarts: [], relay: null, unwanted: false, generation: 0, work: Promise.resolve(), exited: null, told: null, answer: null };
     this.#entries.set(record.runner_id, entry);
     return entry;
   }
@@ -178,6 +189,7 @@ export class Supervisor {
   #follow(entry: Entry, sandbox: RunningSandbox): void {
     const generation = ++entry.generation;
     entry.state = "running";
+    entry.exited = sandbox.exited;
     void sandbox.exited.then((exit) =>
       this.#serial(entry, async () => {
         if (entry.generation === generation && !entry.unwanted) await this.#again(entry, exit);
@@ -197,11 +209,17 @@ export class Supervisor {
     if (this.#closing) return;
     log.warn("runner.crashed", { ...fieldsOf(entry.record), exit: described(exit), restart: verdict.restarts.length, delay_ms: verdict.delay_ms, output });
     entry.restarts = verdict.restarts;
-    if (verdict.delay_ms > 0) await new Promise((resolve) => setTimeout(resolve, verdict.delay_ms));
+    if (verdict.delay_ms > 0) await pause(verdict.delay_ms);
     // Destroyed or closed during the wait: both come after us in line and do the rest.
     if (entry.unwanted || this.#closing) return;
-    if (!entry.relay) await this.#openRelay(entry);
-    await this.#start(entry);
+    try {
+      if (!entry.relay) await this.#openRelay(entry);
+      await this.#start(entry);
+    } catch (error) {
+      // An engine that restarts is away for a moment: that counts like a crash, not as the end.
+      if (!(error instanceof ProviderError && error.retryable)) throw error;
+      await this.#again(entry, { code: null, signal: null, reason: error.message });
+    }
   }
 
   async #end(entry: Entry, exit: RunnerExit, reason: string): Promise<void> {
@@ -211,7 +229,8 @@ export class Supervisor {
     await entry.relay?.close();
     entry.relay = null;
     this.#options.log.info("runner.ended", { ...fieldsOf(entry.record), exit_code: exit.code, reason });
-    this.#options.onEnd(reportOf(entry));
+    // Not awaited here: whoever hears it may at once want the runner forgotten, and stands in line behind us.
+    entry.told = this.#options.onEnd(reportOf(entry));
   }
 
   async #openRelay(entry: Entry): Promise<void> {

@@ -15,8 +15,6 @@ export interface ProviderContext {
   bundle: string;
   /** V8 compile cache, filled by the daemon and read-only to sandboxes. */
   cache: string | null;
-  /** Directories of the host that no sandbox may be shown. */
-  hidden: readonly string[];
   env: NodeJS.ProcessEnv;
   log: Logger;
 }

@@ -30,7 +30,7 @@ providerConformance({
 
 function contextOf(config: string, root = "/nowhere"): ProviderContext {
   return {
-    config: parseConfig(config).providers, runners: join(root, "data/runners"), dataId: "0123456789abcdef", hostId: () => null, bundle: join(root, "bundle"), cache: null, hidden: [],
+    config: parseConfig(config).providers, runners: join(root, "data/runners"), dataId: "0123456789abcdef", hostId: () => null, bundle: join(root, "bundle"), cache: null,
     env: {}, log: logger({ level: "error", pretty: true, write: () => {} }),
   };
 }

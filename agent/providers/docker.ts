@@ -1,5 +1,7 @@
 /** Owns the `docker` provider: a runner in a hardened container of an engine on this machine. */
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import Docker from "dockerode";
 import type { ProviderCapabilities, RunError } from "../../sdk/protocol/index.ts";
@@ -142,8 +144,12 @@ export class DockerProvider implements Provider {
   }
 
   async adopt(): Promise<RunningSandbox[]> {
-    const listed = await this.#docker.listContainers({ all: false, filters: { label: [`${LABELS.data}=${this.#context.dataId}`] } });
-    return listed.flatMap(({ Labels: labels }) => {
+    const listed = await this.#docker.listContainers({ all: true, filters: { label: [`${LABELS.data}=${this.#context.dataId}`] } });
+    const dead = listed.filter(({ State: state }) => state !== "running");
+    // Ended ones wait to be started again, unless nobody remembers them.
+    await Promise.all(dead.map(({ Labels: labels }) => labels[LABELS.runner]).filter((id) => id !== undefined && !existsSync(join(this.#context.runners, id))).map((id) => this.destroy(id ?? "")));
+    return listed.flatMap(({ Labels: labels, State: state }) => {
+      if (state !== "running") return [];
       const runnerId = labels[LABELS.runner];
       const sessionId = labels[LABELS.session];
       const epoch = Number(labels[LABELS.epoch]);

@@ -4,6 +4,7 @@ import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 import { open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import * as z from "zod";
 import type { ProviderCapabilities, SandboxKind } from "../../sdk/protocol/index.ts";
@@ -181,14 +182,16 @@ export class ProcessProvider implements Provider {
 
   async stop(runnerId: string, graceSeconds: number): Promise<boolean> {
     const entry = await this.#read(runnerId);
-    const pid = entry && (await runnerPid(entry, entry.mode === "bubblewrap"));
-    if (!entry || pid === null) return true;
-    signal(pid, "SIGTERM");
+    if (!entry) return true;
     const until = Date.now() + graceSeconds * 1_000;
-    while (Date.now() < until) {
+    let asked = false;
+    do {
       if (!(await lives(entry))) return true;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+      // Just started, bubblewrap has not come to the runner yet.
+      const pid = asked ? null : await runnerPid(entry, entry.mode === "bubblewrap");
+      if (pid !== null) asked = signal(pid, "SIGTERM");
+      await pause(10);
+    } while (Date.now() < until);
     return false;
   }
 

@@ -45,7 +45,7 @@ export function providerConformance({ name, make, config, deviations = {}, unava
       await chmod(join(bundle, "runner.js"), 0o644);
       context = {
         config: parseConfig(config ?? "").providers, runners: layout.runners, dataId: randomBytes(8).toString("hex"), hostId: () => newId("host", Date.now()),
-        bundle, cache: null, hidden: [layout.root], env: process.env, log: logger({ level: "error", pretty: true, write: () => {} }),
+        bundle, cache: null, env: process.env, log: logger({ level: "error", pretty: true, write: () => {} }),
       };
       provider = make(context);
       expect(await provider.probe()).toMatchObject({ available: true });
@@ -91,7 +91,13 @@ export function providerConformance({ name, make, config, deviations = {}, unava
       const said = await readFile(join(sandbox.directories.state, "said"), "utf8").catch(() => "null");
       return { ...sandbox, exit, said: JSON.parse(said) as unknown };
     };
-    const said = (directories: SandboxDirectories, file: string) => vi.waitFor(() => readFile(join(directories.state, file), "utf8"), WAIT);
+    /** What a sandbox has written to a file of its state, once there is something in it. */
+    const said = (directories: SandboxDirectories, file: string) =>
+      vi.waitFor(async () => {
+        const text = await readFile(join(directories.state, file), "utf8");
+        expect(text).not.toBe("");
+        return text;
+      }, WAIT);
 
     check("starts a runner with its state, workspace and home writable", async () => {
       const { exit, said, directories, runner_id } = await run(`
@@ -162,14 +168,14 @@ export function providerConformance({ name, make, config, deviations = {}, unava
     });
 
     check("is asked to stop and stops in order", async () => {
-      const sandbox = await begin(`process.on("SIGTERM", () => process.exit(0)); require("node:fs").writeFileSync(spec.view.state + "/up", ""); await forever();`);
+      const sandbox = await begin(`process.on("SIGTERM", () => process.exit(0)); require("node:fs").writeFileSync(spec.view.state + "/up", "up"); await forever();`);
       await said(sandbox.directories, "up");
       expect(await provider.stop(sandbox.runner_id, 20)).toBe(true);
       expect((await sandbox.exited).code).toBe(0);
     });
 
     check("says when a runner does not stop", async () => {
-      const sandbox = await begin(`process.on("SIGTERM", () => {}); require("node:fs").writeFileSync(spec.view.state + "/up", ""); await forever();`);
+      const sandbox = await begin(`process.on("SIGTERM", () => {}); require("node:fs").writeFileSync(spec.view.state + "/up", "up"); await forever();`);
       await said(sandbox.directories, "up");
       expect(await provider.stop(sandbox.runner_id, 0.2)).toBe(false);
       expect(await provider.destroy(sandbox.runner_id)).toBe(true);
