@@ -83,8 +83,6 @@ async function ownDatabase(databaseUrl: string): Promise<{ url: string; drop: ()
   return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-let agentBundle: Promise<string> | undefined;
-
 /** Starts a stack. Whatever it starts is ended by `close`, also where the start itself fails. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const ends: (() => Promise<unknown>)[] = [];
@@ -134,9 +132,9 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
 
   const stack: Stack = { url, masterKey, ...first, dir, admin, postgres, controlPlane, log, api: apiOf(url, first.apiKey), tenant, host, close };
 
+  let programs: Promise<string> | undefined;
   async function host({ pool, labels, args, env, dir: data }: HostOptions = {}, tenantId = first.tenantId, key = first.apiKey): Promise<StackHost> {
-    agentBundle ??= bundleAgent(join(tmpdir(), `marionette-agent-${process.pid}`));
-    const program = await agentBundle;
+    const program = await (programs ??= bundleAgent(join(dir, "build")));
     const { token } = await admin.createRunnerToken(tenantId, "test host", pool, labels);
     const hostDir = data ?? join(dir, `host-${randomBytes(4).toString("hex")}`);
     await mkdir(hostDir, { recursive: true, mode: 0o700 });
