@@ -199,13 +199,17 @@ describe("losses", () => {
     await vi.waitUntil(() => subject.fakes.released.includes(1));
   });
 
-  it("a runner that lost its journal is not let back in", async () => {
+  it("a runner that lost its journal is not let back in; one that lost only its tail is", async () => {
     const subject = await new Subject().create();
     const runner = await subject.runner();
     await subject.task();
     const run = await runner.start();
     runner.events(run, line("x"));
+    runner.send({ type: "command.ack", up_to: 1 });
     await runner.acked();
+    const shorter = await subject.dial(runner.spec);
+    shorter.send(shorter.hello(2, { journal: { first: 2, last: 1 }, last_command: 1, run_id: run.run_id }));
+    expect(await shorter.until((frame) => frame.type === "welcome")).toMatchObject({ last: 2 });
     const amnesiac = await subject.dial(runner.spec);
     amnesiac.send(amnesiac.hello());
     expect(await amnesiac.untilClosed()).toBe(CLOSE.stale);

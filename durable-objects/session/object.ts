@@ -5,6 +5,7 @@ import {
   ERRORS, fail, invalid, logQuery, type ErrorCode, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate,
   type SessionPatch, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
+import { earliest } from "../base/deadlines.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Actor, LogPage, SessionRpc } from "../rpc.ts";
 import { SessionApi } from "./api.ts";
@@ -37,6 +38,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       this.#caller = new Caller(engine, () => this.neighbours, waitUntil);
       this.outbox = new Outbox(engine, portsOf(env).projection, () => this.neighbours, waitUntil);
       this.api = new SessionApi(engine, this.#caller);
+      engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline);
       if (!engine.state.session) return;
       engine.feed({ type: "woken", linked: this.#link.linked });
       this.#viewers.resume();
@@ -71,7 +73,10 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     override async alarm(): Promise<void> {
       this.engine.ring();
-      this.outbox.ring(Date.now());
+      const now = Date.now();
+      this.#link.ring(now);
+      this.outbox.ring(now);
+      this.engine.setAlarm();
     }
 
     #isRunner(socket: WebSocket): boolean {

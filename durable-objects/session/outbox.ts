@@ -9,8 +9,11 @@ import type { Engine } from "./engine.ts";
 import { BUS_KINDS } from "./log-filter.ts";
 import type { Neighbours } from "./neighbours.ts";
 
-/** Changes of so long travel together. */
+/** The first change after a quiet while leaves so soon … */
 const DEBOUNCE_MS = 50;
+/** … and changes that follow share a round: a busy session costs the database one transaction, and the bus five messages, a second. */
+const ROWS_PACE_MS = 1_000;
+const BUS_PACE_MS = 200;
 /** Should the object die in between, the alarm brings it back after this. */
 const SAFETY_MS = 5_000;
 const BACKOFF = { base_ms: 500, cap_ms: 300_000 };
@@ -26,10 +29,14 @@ class Drain {
   #running = false;
   #again = false;
   #failures = 0;
+  readonly #pace: number;
+  /** When the last round ended. */
+  #ended = 0;
   /** When the alarm must look after it; null where nothing is left. */
   deadline: number | null = null;
 
-  constructor(round: () => Promise<boolean>, waitUntil: (work: Promise<unknown>) => void, moved: () => void) {
+  constructor(pace: number, round: () => Promise<boolean>, waitUntil: (work: Promise<unknown>) => void, moved: () => void) {
+    this.#pace = pace;
     this.#round = round;
     this.#waitUntil = waitUntil;
     this.#moved = moved;
@@ -40,7 +47,7 @@ class Drain {
     if (this.#running) this.#again = true;
     if (this.#running || this.#timer !== null || this.#failures > 0) return;
     this.deadline ??= Date.now() + SAFETY_MS;
-    this.#timer = setTimeout(() => this.start(), DEBOUNCE_MS);
+    this.#timer = setTimeout(() => this.start(), Math.max(DEBOUNCE_MS, this.#ended + this.#pace - Date.now()));
   }
   /** Carries now, also where a failure put it off. */
   start(): void {
@@ -53,8 +60,8 @@ class Drain {
 
   async #run(): Promise<void> {
     try {
-      do this.#again = false;
-      while ((await this.#round()) || this.#again);
+      this.#again = false;
+      while (await this.#round());
       this.#failures = 0;
       this.deadline = null;
     } catch (error) {
@@ -63,6 +70,8 @@ class Drain {
       console.warn(JSON.stringify({ event: "outbox.failed", failures: this.#failures, error: String(error) }));
     }
     this.#running = false;
+    this.#ended = Date.now();
+    if (this.#again) this.nudge();
     this.#moved();
   }
 }
@@ -79,13 +88,16 @@ export class Outbox {
     this.#projection = projection;
     this.#neighbours = neighbours;
     const moved = () => engine.setAlarm();
-    this.#rows = new Drain(() => this.#sendRows(), waitUntil, moved);
-    this.#bus = new Drain(() => this.#sendEvents(), waitUntil, moved);
-    engine.otherDeadline = () => earliest(this.#rows.deadline, this.#bus.deadline);
+    this.#rows = new Drain(ROWS_PACE_MS, () => this.#sendRows(), waitUntil, moved);
+    this.#bus = new Drain(BUS_PACE_MS, () => this.#sendEvents(), waitUntil, moved);
     engine.listen((done) => {
       if (engine.dirty.any) this.#rows.nudge();
       if (done.blocks.some(({ block }) => (block.kinds & BUS_KINDS) !== 0)) this.#bus.nudge();
     });
+  }
+
+  get deadline(): number | null {
+    return earliest(this.#rows.deadline, this.#bus.deadline);
   }
 
   /** After the object was started anew: what was left. */

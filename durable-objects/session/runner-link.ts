@@ -1,16 +1,19 @@
 /** Owns the runner's hibernatable socket: who may open it, its hello, its journal in, commands and acknowledgements out. */
 
 import {
-  CLOSE, equalConstantTime, fail, Failure, hashToken, PING, PONG, RUNNER_LINK_VERSION, sessionOf, understands,
-  type ErrorBody, type EventsFrame, type Hello, type ObjectFrame, type RunnerFrame, type RunnerItem,
+  CLOSE, equalConstantTime, fail, Failure, hashToken, PING, PONG, RUNNER_LINK_VERSION, understands, type ErrorBody, type Hello, type ObjectFrame, type RunnerFrame,
 } from "../../sdk/protocol/index.ts";
-import type { Engine, Turn } from "./engine.ts";
+import type { Engine } from "./engine.ts";
+import { Hostile, hostile, Intake } from "./intake.ts";
 import { parseMessage } from "./runner-frames.ts";
-import type { CommandRecord, NotableItem } from "./state.ts";
+import type { CommandRecord } from "./state.ts";
 
 export const RUNNER_TAG = "runner";
 /** Frames of this many characters together travel in one message. */
 const MESSAGE_CHARS = 1_000_000;
+
+/** While a task runs, a runner that has said nothing for so long, not even `ping`, has lost its link without a word. */
+const SILENCE_MS = 60_000;
 
 /** What a socket remembers through hibernation. */
 interface Memory {
@@ -23,30 +26,17 @@ interface Memory {
   over: boolean;
 }
 
-/** A frame that no honest runner sends, or of an attachment that is over: the link is closed with this code. */
-class Hostile extends Error {
-  readonly code: number;
-  readonly body: ErrorBody;
-  constructor(code: number, body: ErrorBody) {
-    super(body.message);
-    this.code = code;
-    this.body = body;
-  }
-}
-function hostile(field: string, why: string, code: number = CLOSE.protocol): Hostile {
-  return new Hostile(code, fail("bad_request", `frame: ${field}: ${why}`, { details: { [field]: why } }).error);
-}
-
 export class RunnerLink {
   readonly #ctx: DurableObjectState;
   readonly #engine: Engine;
   readonly #memories = new WeakMap<WebSocket, Memory>();
-  /** Runs of this attachment that frames may name, besides the current one. */
-  #known = new Map<string, string>();
+  readonly #heard = new WeakMap<WebSocket, number>();
+  readonly #intake: Intake;
 
   constructor(ctx: DurableObjectState, engine: Engine) {
     this.#ctx = ctx;
     this.#engine = engine;
+    this.#intake = new Intake(engine);
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     engine.listen(({ closes }) => {
       for (const { epoch, code, reason } of closes) for (const socket of this.#sockets()) if (this.#memory(socket).epoch === epoch) this.#close(socket, code, reason);
@@ -57,6 +47,27 @@ export class RunnerLink {
   /** True where the current attachment's runner has a socket that said hello. */
   get linked(): boolean {
     return this.#current() !== null;
+  }
+
+  /** When to see whether the runner of a task still speaks; null while nothing runs: an idle link costs nothing. */
+  get deadline(): number | null {
+    const socket = this.#engine.state.running ? this.#current() : null;
+    return socket && this.#lastWord(socket) + SILENCE_MS;
+  }
+  /** The alarm rang: gives a silent link up. */
+  ring(now: number): void {
+    const { deadline } = this;
+    const socket = this.#current();
+    if (!socket || deadline === null || deadline > now) return;
+    const { epoch } = this.#memory(socket);
+    this.#close(socket, CLOSE.again, "nothing heard for too long");
+    this.#engine.feed({ type: "link.down", epoch, stopped: false });
+  }
+  #lastWord(socket: WebSocket): number {
+    let heard = this.#heard.get(socket);
+    // After hibernation only the runtime knows, and of pings alone.
+    if (heard === undefined) this.#heard.set(socket, (heard = Date.now()));
+    return Math.max(heard, this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0);
   }
 
   /** The upgrade: only the run token of the current attachment opens it. */
@@ -75,6 +86,7 @@ export class RunnerLink {
   message(socket: WebSocket, message: string | ArrayBuffer): void {
     const memory = this.#memory(socket);
     if (memory.over) return;
+    this.#heard.set(socket, Date.now());
     try {
       if (memory.epoch !== this.#engine.state.attachment?.epoch) throw hostile("epoch", "this attachment is over", CLOSE.stale);
       this.#frames(socket, parseMessage(message, (frames) => memory.version >= 2 || opensArray(frames)));
@@ -120,7 +132,7 @@ export class RunnerLink {
   }
 
   #hello(socket: WebSocket, memory: Memory, frame: Hello): void {
-    const { attachment, session, position, rules } = this.#engine.state;
+    const { attachment, session, position, rules, commands } = this.#engine.state;
     if (!attachment || !session) throw hostile("epoch", "this attachment is over", CLOSE.stale);
     if (!understands(RUNNER_LINK_VERSION, frame.version)) throw hostile("version", `expected ${RUNNER_LINK_VERSION - 1} or ${RUNNER_LINK_VERSION}`, CLOSE.version);
     if (frame.session_id !== session.id) throw hostile("session_id", "another session's");
@@ -128,9 +140,12 @@ export class RunnerLink {
     if (frame.runner_id !== attachment.runner_id) throw hostile("runner_id", "another runner's", CLOSE.stale);
     if (frame.last_command >= attachment.next_command) throw hostile("last_command", "no such command was given");
     const { first, last } = frame.journal;
-    if (last < position || (last >= first && first > position + 1)) {
-      this.#engine.feed({ type: "link.broken", epoch: frame.epoch, reason: `its journal holds ${first} to ${last}, but the log goes to ${position}` });
-      throw hostile("journal", `the log goes to ${position}`, CLOSE.stale);
+    // A shorter journal only lacks what is in the log already; a gap, or commands that it acknowledged and has not, cannot be mended.
+    const forgot = frame.last_command < (commands[0]?.id ?? attachment.next_command) - 1;
+    if (forgot || (last >= first && first > position + 1)) {
+      const reason = forgot ? "its journal lost commands that it had acknowledged" : `its journal begins at ${first}, but the log ends at ${position}`;
+      this.#engine.feed({ type: "link.broken", epoch: frame.epoch, reason });
+      throw hostile(forgot ? "last_command" : "journal", reason, CLOSE.stale);
     }
     for (const other of this.#sockets()) if (other !== socket) this.#close(other, CLOSE.replaced, "another connection took over");
     this.#engine.feed({ type: "link.up", epoch: frame.epoch, last_command: frame.last_command });
@@ -144,71 +159,11 @@ export class RunnerLink {
     this.#engine.run((turn) => {
       for (const frame of frames) {
         if (frame.type === "hello") throw hostile("type", "hello comes once");
-        if (frame.type === "events") ack = this.#events(turn, frame);
-        else this.#commandAck(turn, frame.up_to);
+        if (frame.type === "events") ack = this.#intake.events(turn, frame);
+        else this.#intake.commandAck(turn, frame.up_to);
       }
     });
     if (ack !== null && !this.#memory(socket).over) this.#send(socket, [{ type: "events.ack", up_to: ack }]);
-  }
-
-  #commandAck(turn: Turn, up_to: number): void {
-    const { attachment } = this.#engine.state;
-    if (!attachment) return;
-    if (up_to >= attachment.next_command) throw hostile("up_to", "no such command was given");
-    turn.input({ type: "command.ack", epoch: attachment.epoch, up_to });
-  }
-
-  /** Takes what is new of a frame; returns the journal number up to which all is in the log. */
-  #events(turn: Turn, { from, task_id, run_id, items }: EventsFrame): number {
-    const { position, attachment, session } = this.#engine.state;
-    const last = from + items.length - 1;
-    if (!attachment || !session) return last;
-    if (from > position + 1) throw hostile("from", `expected at most ${position + 1}`);
-    this.#checkRun(task_id, run_id);
-    let at = Math.max(0, position + 1 - from);
-    // Cut behind every item that changes more than the log, so that what follows from it is logged right after it.
-    for (let to = at; to < items.length; to++) {
-      const item = items[to] as RunnerItem;
-      if (!isNotable(item)) continue;
-      checkPermission(item, session.id, to);
-      const stays = this.#stays(item, run_id);
-      if (!stays && to > at) this.#append(turn, task_id, run_id, items.slice(at, to));
-      if (stays) this.#append(turn, task_id, run_id, items.slice(at, to + 1));
-      turn.input({ type: "journal", epoch: attachment.epoch, to: from + to, task_id, run_id, items: [item] });
-      at = to + 1;
-    }
-    if (at < items.length) {
-      this.#append(turn, task_id, run_id, at === 0 ? items : items.slice(at));
-      turn.input({ type: "journal", epoch: attachment.epoch, to: last, task_id, run_id, items: [] });
-    }
-    return Math.max(last, position);
-  }
-
-  #append(turn: Turn, task_id: string | null, run_id: string | null, items: readonly RunnerItem[]): void {
-    if (this.#engine.state.session?.status !== "terminated") turn.append(task_id, run_id, items);
-  }
-
-  /** A second end of a run, or a question of one that has ended, is not logged: it would contradict what was told. */
-  #stays(item: NotableItem, runId: string | null): boolean {
-    return item.type === "usage" || runId === this.#engine.state.running?.run.id;
-  }
-
-  #checkRun(taskId: string | null, runId: string | null): void {
-    const { running, attachment } = this.#engine.state;
-    if (runId === null) {
-      if (taskId !== null) throw hostile("run_id", "missing beside task_id");
-      return;
-    }
-    if (running?.run.id === runId && running.task.id === taskId) return;
-    let known = this.#known.get(runId);
-    if (known === undefined) {
-      const run = this.#engine.runs.get(runId);
-      if (!run || run.epoch !== attachment?.epoch) throw hostile("run_id", "no run of this runner");
-      known = run.task_id;
-      if (this.#known.size > 100) this.#known = new Map();
-      this.#known.set(runId, known);
-    }
-    if (known !== taskId) throw hostile("task_id", "not the task of this run");
   }
 
   #frameOf({ id, epoch, body }: CommandRecord): ObjectFrame {
@@ -275,17 +230,8 @@ export class RunnerLink {
   }
 }
 
-function isNotable(item: RunnerItem): item is NotableItem {
-  return item.type === "run.status" || item.type === "permission.requested" || item.type === "permission.withdrawn" || item.type === "usage";
-}
-
 /** An array as the first message must begin with a hello of the version that knows arrays. */
 function opensArray(frames: readonly unknown[]): boolean {
   const first = frames[0];
   return typeof first === "object" && first !== null && "version" in first && typeof first.version === "number" && first.version >= 2;
 }
-
-function checkPermission(item: NotableItem, sessionId: string, i: number): void {
-  if (item.type === "permission.requested" && sessionOf(item.data.permission_id) !== sessionId) throw hostile(`items.${i}.data.permission_id`, "of another session");
-}
-
