@@ -1,0 +1,131 @@
+/** Owns the permission gate: answers what policy decides, asks the session about the rest, denies whenever anything fails. */
+
+import { decide, grantOf, type Grant, type Place } from "../../sdk/protocol/decide.ts";
+import { newChildId, type CommandBody, type RunnerItem, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import type { GateAnswer, GateCall } from "../adapters/adapter.ts";
+import { cut, cutJson } from "./bounds.ts";
+
+type Answer = Extract<CommandBody, { kind: "permission.answer" }>;
+export type PermissionEvent = { [T in "permission.requested" | "permission.withdrawn"]: Omit<Extract<RunnerItem, { type: T }>, "at"> }["permission.requested" | "permission.withdrawn"];
+
+export interface GateOptions {
+  session_id: string;
+  place: Place;
+  now: () => number;
+  /** Journals a permission event of the current run (or none), together with the ids that now wait. */
+  record: (event: PermissionEvent | null, pending: string[]) => void;
+  /** Grants that an earlier life of this runner was given. */
+  grants: readonly Grant[];
+  remember: (grants: readonly Grant[]) => void;
+}
+
+interface Asked {
+  call: GateCall;
+  answer: (answer: GateAnswer) => void;
+}
+
+export class Gate {
+  readonly #options: GateOptions;
+  readonly #asked = new Map<string, Asked>();
+  #settings: RunnerSettings | null = null;
+  #fault = "the session has not sent its rules yet";
+  /** Given by `turn` approvals and gone with the run. */
+  #turn: Grant[] = [];
+  #session: Grant[];
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+    this.#session = [...options.grants];
+  }
+
+  /** Why the gate cannot do its work; null where it can. */
+  get fault(): string | null {
+    return this.#settings === null ? this.#fault : null;
+  }
+
+  /** Takes the session's settings over at once; null is settings that do not parse. */
+  update(settings: RunnerSettings | null): void {
+    this.#settings = settings;
+    if (settings === null) this.#fault = "the session's rules do not parse";
+  }
+
+  /** Decides on one call, waiting for a person as long as it takes. Never throws. */
+  async check(call: GateCall): Promise<GateAnswer> {
+    try {
+      const settings = this.#settings;
+      if (settings === null) return deny(`the permission gate is not working: ${this.#fault}`);
+      if (call.signal?.aborted) return deny("the question was taken back");
+      const { place } = this.#options;
+      const decision = decide(call, { ...settings, place, grants: [...this.#turn, ...this.#session] });
+      if (decision.verdict === "allow") return { allow: true };
+      if (decision.verdict === "deny") return deny(decision.reasons.at(-1) ?? "a rule denies it");
+      return await this.#ask(call, decision);
+    } catch (error) {
+      return deny(`the permission gate failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  async #ask(call: GateCall, decision: ReturnType<typeof decide>): Promise<GateAnswer> {
+    const id = newChildId("permission", this.#options.session_id, this.#options.now());
+    const { value, truncated } = cutJson(call.input);
+    const reasons = decision.reasons.map((reason) => cut(reason, 500));
+    if (truncated > 0) reasons.unshift(`the call is ${truncated} characters longer than is shown here`);
+    const { promise, resolve } = Promise.withResolvers<GateAnswer>();
+    this.#asked.set(id, { call, answer: resolve });
+    const data = {
+      permission_id: id, tool: cut(call.tool, 200) || "unnamed", input: value, summary: cut(decision.summary, 8_192), risk: decision.risk, reasons: reasons.slice(0, 20),
+      ...(call.call_id !== undefined && { call_id: cut(call.call_id, 200) }),
+    };
+    this.#options.record({ type: "permission.requested", data }, [...this.#asked.keys()]);
+    const withdraw = () => this.#withdraw(id, "the question was taken back");
+    call.signal?.addEventListener("abort", withdraw, { once: true });
+    try {
+      return await promise;
+    } finally {
+      call.signal?.removeEventListener("abort", withdraw);
+    }
+  }
+
+  /** Takes a person's answer; one for a question that does not wait any more changes nothing. */
+  answer({ permission_id, decision, reason, scope }: Answer): void {
+    const asked = this.#asked.get(permission_id);
+    if (!asked) return;
+    this.#asked.delete(permission_id);
+    this.#options.record(null, [...this.#asked.keys()]);
+    if (decision === "denied") return asked.answer(deny(reason ?? "a person denied it"));
+    if (scope !== "once") this.#grant(asked.call, scope);
+    asked.answer({ allow: true });
+  }
+
+  /** The run is to end: what it asked is taken back and denied. */
+  withdrawAll(reason: string): void {
+    for (const id of this.#asked.keys()) this.#withdraw(id, reason);
+  }
+
+  /** The run has ended, and with it what held for its turn. */
+  turnEnds(): void {
+    this.withdrawAll("the task has ended");
+    this.#turn = [];
+  }
+
+  #grant(call: GateCall, scope: "turn" | "session"): void {
+    const grant = grantOf(call, this.#options.place);
+    if (grant === null) return;
+    if (scope === "turn") this.#turn.push(grant);
+    else {
+      this.#session.push(grant);
+      this.#options.remember(this.#session);
+    }  }
+
+  #withdraw(id: string, reason: string): void {
+    const asked = this.#asked.get(id);
+    if (!asked) return;
+    this.#asked.delete(id);
+    this.#options.record({ type: "permission.withdrawn", data: { permission_id: id } }, [...this.#asked.keys()]);
+    asked.answer(deny(reason));
+  }
+}
+
+function deny(reason: string): GateAnswer {
+  return { allow: false, reason };
+}

@@ -1,0 +1,315 @@
+/** Owns the runner's journal: events until they are acknowledged, received commands, and what must be known after the runner's death. */
+
+import type { Grant } from "../../sdk/protocol/decide.ts";
+import type { Command } from "../../sdk/protocol/index.ts";
+import type { JournalStore } from "./journal-store.ts";
+import { blockText, lineText, parseLine, type Block, type JournalLine, type RunIds, type RunState, type TaskStart } from "./journal-line.ts";
+
+/** Most characters of unacknowledged events; beyond it those who emit wait, and their agents with them. */
+export const MAX_UNACKNOWLEDGED = 32 * 1024 * 1024;
+/** Room is given again when so much is left. */
+const ROOM_AGAIN = 24 * 1024 * 1024;
+/** So much may be emitted within one turn before who emits must let the turn end. */
+const MAX_TURN_CHARS = 128 * 1024;
+export const FRAME_ITEMS = 500;
+export const FRAME_CHARS = 256 * 1024;
+/** A file is written anew when it is larger than this and mostly acknowledged. */
+const COMPACT_BYTES = 8 * 1024 * 1024;
+
+export interface JournalOwner {
+  session_id: string;
+  runner_id: string;
+  epoch: number;
+}
+export interface Frame {
+  from: number;
+  to: number;
+  /** The whole `events` frame as JSON. */
+  text: string;
+  /** It could not hold much more. */
+  full: boolean;
+}
+
+const NOTHING = Promise.resolve();
+
+export class Journal {
+  readonly #store: JournalStore;
+  readonly #owner: JournalOwner;
+  /** Not yet acknowledged and in the file, in order. */
+  #blocks: Block[] = [];
+  #chars = 0;
+  #last = 0;
+  /** Emitted in this turn. */
+  #open: { ids: RunIds | null; from: number; texts: string[]; chars: number }[] = [];
+  #turnChars = 0;
+  #change: JournalLine = {};
+  #dirty = false;
+  #scheduled: NodeJS.Immediate | undefined;
+  #turn: { promise: Promise<void>; resolve: () => void } | null = null;
+  #room: { promise: Promise<void>; resolve: () => void } | null = null;
+  #closed = false;
+
+  /** What was received and has not ended, the running one first. */
+  readonly starts: TaskStart[] = [];
+  run: RunState | null = null;
+  grants: readonly Grant[] = [];
+  stop: string | null = null;
+  lastCommand = 0;
+  /** Why the file cannot be written; null while it can. */
+  fault: Error | null = null;
+  /** Called after every turn that wrote something. */
+  onWritten: () => void = () => {};
+  onFault: (error: Error) => void = () => {};
+
+  /** Reads what an earlier life of this runner left; anyone else's journal is put away. */
+  constructor(store: JournalStore, owner: JournalOwner) {
+    this.#store = store;
+    this.#owner = owner;
+    const lines = store.load();
+    const first = lines[0] === undefined ? null : parseLine(lines[0]);
+    const mine = first?.head?.session_id === owner.session_id && first.head.runner_id === owner.runner_id && first.head.epoch === owner.epoch;
+    if (!mine) {
+      store.truncate(0);
+      this.#write(() => store.append(lineText({ head: this.#head() }, [])));
+      return;
+    }
+    for (const [index, text] of lines.entries()) {
+      const line = parseLine(text);
+      if (line === null) {
+        store.truncate(index);
+        return;
+      }
+      this.#replay(line);
+    }
+  }
+
+  get last(): number {
+    return this.#last;
+  }
+  /** First unacknowledged number; one past the last where there is none. */
+  get first(): number {
+    return this.#blocks[0]?.from ?? this.#open[0]?.from ?? this.#last + 1;
+  }
+  /** Whether everything was acknowledged. */
+  get drained(): boolean {
+    return this.first > this.#last;
+  }
+  get unacknowledgedChars(): number {
+    return this.#chars + this.#turnChars;
+  }
+
+  /** Journals one item (as JSON) of a run or of none. Resolves when there is room for the next. */
+  append(ids: RunIds | null, item: string): Promise<void> {
+    if (this.#closed) return NOTHING;
+    const open = this.#open.at(-1);
+    this.#last++;
+    if (open && open.ids?.run_id === ids?.run_id && open.texts.length < FRAME_ITEMS && open.chars + item.length < FRAME_CHARS) {
+      open.texts.push(item);
+      open.chars += item.length + 1;
+    } else {
+      this.#open.push({ ids, from: this.#last, texts: [item], chars: item.length });
+    }
+    this.#turnChars += item.length + 1;
+    this.#touch();
+    if (this.unacknowledgedChars > MAX_UNACKNOWLEDGED) return (this.#room ??= deferred()).promise;
+    if (this.#turnChars > MAX_TURN_CHARS) return (this.#turn ??= deferred()).promise;
+    return NOTHING;
+  }
+
+  /** Takes a command in: `seen` before, `new` and in the journal with this turn, or `gap` where one before it is missing. */
+  receive(command: Command): "new" | "seen" | "gap" {
+    if (command.id <= this.lastCommand) return "seen";
+    if (command.id !== this.lastCommand + 1) return "gap";
+    this.lastCommand = command.id;
+    this.#change.command = command.id;
+    if (command.body.kind === "task.start") {
+      this.starts.push(command.body);
+      (this.#change.starts ??= []).push(command.body);
+    } else if (command.body.kind === "stop") {
+      this.stop = command.body.reason;
+      this.#change.stop = command.body.reason;
+    }
+    this.#touch();
+    return "new";
+  }
+
+  setRun(run: RunState | null): void {
+    this.run = run;
+    this.#change.run = run;
+    this.#touch();
+  }
+  setGrants(grants: readonly Grant[]): void {
+    this.grants = grants;
+    this.#change.grants = [...grants];
+    this.#touch();
+  }
+  /** The task of this run needs no more; in the same line as its last event. */
+  end(runId: string): void {
+    const at = this.starts.findIndex(({ run_id }) => run_id === runId);
+    if (at !== -1) this.starts.splice(at, 1);
+    (this.#change.ended ??= []).push(runId);
+    if (this.run?.run_id === runId) this.setRun(null);
+    this.#touch();
+  }
+
+  /** Writes this turn's changes now; true where the file has them all. Runs by itself at the end of the turn. */
+  flush(): boolean {
+    if (this.#scheduled) clearImmediate(this.#scheduled);
+    this.#scheduled = undefined;
+    if (!this.#dirty) return this.fault === null;
+    const fresh = this.#open.map(({ ids, from, texts }): Block => ({ from, count: texts.length, inner: texts.join(","), ...ids }));
+    const { acked, ...change } = this.#change;
+    const text = lineText({ ...change, ...(acked !== undefined && { acked }) }, fresh);
+    // Where an earlier line is missing, only the whole tells the truth.
+    const written = this.fault ? this.#write(() => this.#store.replace(this.#whole(fresh))) : this.#write(() => this.#store.append(text));
+    for (const block of fresh) this.#blocks.push(block);
+    this.#chars += this.#turnChars;
+    this.#open = [];
+    this.#turnChars = 0;
+    this.#change = {};
+    this.#dirty = false;
+    this.#turn?.resolve();
+    this.#turn = null;
+    this.#giveRoom();
+    this.onWritten();
+    return written;
+  }
+
+  /** The frame that begins after number `after`: neighbouring blocks of one run as far as they fit. Null where nothing is there. */
+  frame(after: number): Frame | null {
+    const at = this.#find(after + 1);
+    const first = this.#blocks[at];
+    if (!first) return null;
+    let { count } = first;
+    let chars = first.inner.length;
+    const inners = [first.inner];
+    for (let next = at + 1; next < this.#blocks.length; next++) {
+      const block = this.#blocks[next] as Block;
+      if (block.run_id !== first.run_id || count + block.count > FRAME_ITEMS || chars + block.inner.length > FRAME_CHARS) break;
+      inners.push(block.inner);
+      count += block.count;
+      chars += block.inner.length;
+    }
+    const whole: Block = { ...first, count, inner: inners.join(",") };
+    return { from: first.from, to: first.from + count - 1, text: blockText(whole, '"type":"events",'), full: count >= FRAME_ITEMS / 2 || chars >= FRAME_CHARS / 2 };
+  }
+
+  /** Everything up to and including `upTo` is the session's; it is forgotten here. */
+  acknowledge(upTo: number): void {
+    let gone = 0;
+    for (; gone < this.#blocks.length; gone++) {
+      const block = this.#blocks[gone] as Block;
+      if (block.from + block.count - 1 > upTo) break;
+      this.#chars -= block.inner.length + 1;
+    }
+    if (gone > 0) this.#blocks.splice(0, gone);
+    const [first] = this.#blocks;
+    if (first && first.from <= upTo) this.#split(first, upTo);
+    // Not worth a write of its own: after a crash the session says what it has.
+    this.#change.acked = upTo;
+    this.#giveRoom();
+    if (this.#store.size > COMPACT_BYTES && this.#store.size > 4 * this.#chars) this.#compact();
+  }
+
+  /** The session has numbers that this journal never wrote: go on behind them. */
+  skipTo(last: number): void {
+    if (last > this.#last && this.drained) this.#last = last;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.flush();
+    this.#closed = true;
+    this.#turn?.resolve();
+    this.#room?.resolve();
+    this.#store.close();
+  }
+
+  #touch(): void {
+    this.#dirty = true;
+    this.#scheduled ??= setImmediate(() => this.flush());
+  }
+
+  #giveRoom(): void {
+    if (this.#room && this.unacknowledgedChars < ROOM_AGAIN) {
+      this.#room.resolve();
+      this.#room = null;
+    }
+  }
+
+  #find(number: number): number {
+    let low = 0;
+    let high = this.#blocks.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const block = this.#blocks[middle] as Block;
+      if (block.from + block.count <= number) low = middle + 1;
+      else high = middle;
+    }
+    const block = this.#blocks[low];
+    if (block && block.from < number) this.#split(block, number - 1);
+    return block && block.from < number ? low + 1 : low;
+  }
+
+  /** Parts a block behind a number in its middle: only where a session acknowledged another cut than we sent. */
+  #split(block: Block, upTo: number): void {
+    const at = this.#blocks.indexOf(block);
+    const items = (JSON.parse(`[${block.inner}]`) as unknown[]).map((item) => JSON.stringify(item));
+    const head = items.splice(0, upTo + 1 - block.from);
+    const rest: Block = { ...block, from: upTo + 1, count: items.length, inner: items.join(",") };
+    const kept: Block = { ...block, count: head.length, inner: head.join(",") };
+    this.#blocks.splice(at, 1, kept, rest);
+    if (at === 0 && this.#change.acked !== undefined && this.#change.acked >= upTo) this.#blocks.shift();
+  }
+
+  #head(): NonNullable<JournalLine["head"]> {
+    return { version: 1, ...this.#owner, last: this.#blocks[0] ? this.#blocks[0].from - 1 : this.#last };
+  }
+
+  #whole(fresh: readonly Block[]): string {
+    const blocks = [...this.#blocks, ...fresh];
+    const state = { command: this.lastCommand, starts: this.starts, run: this.run, grants: [...this.grants], ...(this.stop !== null && { stop: this.stop }) };
+    return lineText({ head: { ...this.#head(), last: blocks[0] ? blocks[0].from - 1 : this.#last }, ...state }, blocks);
+  }
+
+  #compact(): void {
+    this.flush();
+    this.#write(() => this.#store.replace(this.#whole([])));
+  }
+
+  #write(write: () => void): boolean {
+    try {
+      write();
+      this.fault = null;
+      return true;
+    } catch (error) {
+      this.fault = error instanceof Error ? error : new Error(String(error));
+      this.onFault(this.fault);
+      return false;
+    }
+  }
+
+  #replay(line: JournalLine): void {
+    if (line.head) this.#last = line.head.last;
+    for (const { from, task_id, run_id, items } of line.events ?? []) {
+      const inner = items.map((item) => JSON.stringify(item)).join(",");
+      this.#blocks.push({ from, count: items.length, inner, ...(run_id !== null && task_id !== null && { task_id, run_id }) });
+      this.#chars += inner.length + 1;
+      this.#last = from + items.length - 1;
+    }
+    if (line.command !== undefined) this.lastCommand = line.command;
+    for (const start of line.starts ?? []) if (start.kind === "task.start") this.starts.push(start);
+    for (const ended of line.ended ?? []) {
+      const at = this.starts.findIndex(({ run_id }) => run_id === ended);
+      if (at !== -1) this.starts.splice(at, 1);
+    }
+    if (line.run !== undefined) this.run = line.run;
+    if (line.grants) this.grants = line.grants;
+    if (line.stop !== undefined) this.stop = line.stop;
+    if (line.acked !== undefined) this.acknowledge(line.acked);
+  }
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  return Promise.withResolvers<void>();
+}

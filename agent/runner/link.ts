@@ -1,0 +1,257 @@
+/** Owns the runner's link to its session: connects, says hello, resends, acknowledges, notices silence, comes back. */
+
+import WebSocket from "ws";
+import { CLOSE, MAX_LINK_BYTES, PING, PONG, RUNNER_LINK_VERSION, understands, type Command, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import type { Journal } from "./journal.ts";
+import { Sender } from "./sender.ts";
+import type { RunnerSpec } from "./spec.ts";
+import { readMessage, WireError, type Received } from "./wire.ts";
+
+export interface LinkTimings {
+  ping_ms: number;
+  /** How long a connection may take until its welcome. */
+  connect_ms: number;
+  backoff_min_ms: number;
+  backoff_max_ms: number;
+}
+export const LINK_TIMINGS: LinkTimings = { ping_ms: 15_000, connect_ms: 10_000, backoff_min_ms: 50, backoff_max_ms: 5_000 };
+
+/** Why there will be no link any more. */
+export type LinkEnd = { kind: "stopped" | "stale" | "version" | "refused"; reason: string };
+
+export interface LinkOptions {
+  spec: Pick<RunnerSpec, "server" | "socket" | "session_id" | "runner_id" | "epoch" | "run_token">;
+  journal: Journal;
+  timings?: Partial<LinkTimings>;
+  runId: () => string | null;
+  onSettings: (settings: RunnerSettings | null) => void;
+  /** A new command, already in the journal's memory; the file has it before it is acknowledged. */
+  onCommand: (command: Command) => void;
+  onEnd: (end: LinkEnd) => void;
+  log: (line: string) => void;
+}
+
+/** A message of the object holds a prompt at most; JSON's escapes may double it. */
+const MAX_PAYLOAD = 2 * MAX_LINK_BYTES;
+/** So many closes of one kind without progress between them are not an accident. */
+const MAX_REFUSALS = 5;
+
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #timings: LinkTimings;
+  #socket: WebSocket | null = null;
+  #sender: Sender | null = null;
+  #backoff: number;
+  #refusals = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #liveness: NodeJS.Timeout | undefined;
+  #welcomeBy: NodeJS.Timeout | undefined;
+  /** Pings since the last sign of life. */
+  #missed = 0;
+  #stopping = false;
+  #ended = false;
+  /** Highest command that this connection was told is in the file. */
+  #acknowledged = 0;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#timings = { ...LINK_TIMINGS, ...options.timings };
+    this.#backoff = this.#timings.backoff_min_ms;
+    options.journal.onWritten = () => this.#written();
+  }
+
+  get connected(): boolean {
+    return this.#sender !== null;
+  }
+
+  connect(): void {
+    if (this.#ended) return;
+    clearTimeout(this.#retry);
+    const { spec } = this.#options;
+    const path = `/links/runner/${spec.session_id}`;
+    const url = spec.socket === undefined ? new URL(path, spec.server.replace(/^http/, "ws")).href : `ws+unix:${spec.socket}:${path}`;
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(url, { headers: { authorization: `Bearer ${spec.run_token}` }, perMessageDeflate: false, maxPayload: MAX_PAYLOAD, handshakeTimeout: this.#timings.connect_ms });
+    } catch (error) {
+      return this.#end({ kind: "refused", reason: `cannot connect: ${messageOf(error)}` });
+    }
+    this.#socket = socket;
+    socket.on("open", () => this.#opened(socket));
+    socket.on("message", (data, binary) => {
+      if (socket !== this.#socket) return;
+      this.#missed = 0;
+      // ws gives a Buffer, as no other binaryType is set.
+      this.#received(binary ? null : (data as Buffer).toString());
+    });
+    socket.on("unexpected-response", (_request, response) => {
+      response.resume();
+      if (socket === this.#socket) this.#refused(response.statusCode ?? 0);
+      socket.terminate();
+    });
+    socket.on("error", () => {});
+    socket.on("close", (code, reason) => {
+      if (socket === this.#socket) this.#closed(code, reason.toString());
+    });
+  }
+
+  /** Sends the rest, waits until the session has it, closes in order. `onEnd` follows. */
+  finish(): void {
+    this.#stopping = true;
+    this.#written();
+    // Nobody ever heard of this runner: there is nothing to say goodbye for.
+    if (!this.#socket) this.connect();
+  }
+
+  /** Lets go at once, without a goodbye. */
+  abandon(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#retry);
+    this.#drop();
+  }
+
+  #opened(socket: WebSocket): void {
+    if (socket !== this.#socket) return;
+    const { spec, journal, runId } = this.#options;
+    journal.flush();
+    socket.send(
+      JSON.stringify({
+        type: "hello", version: RUNNER_LINK_VERSION, session_id: spec.session_id, runner_id: spec.runner_id, epoch: spec.epoch,
+        journal: { first: journal.last === 0 ? 0 : journal.first, last: journal.last }, last_command: journal.lastCommand, run_id: runId(),
+      }),
+    );
+    this.#missed = 0;
+    this.#welcomeBy = setTimeout(() => this.#lost("the session does not welcome this runner"), this.#timings.connect_ms);
+    this.#liveness = setInterval(() => {
+      if (this.#missed >= 2) return this.#lost("the session does not answer");
+      this.#missed++;
+      socket.send(PING);
+    }, this.#timings.ping_ms);
+  }
+
+  #received(text: string | null): void {
+    if (text === PONG) return;
+    try {
+      if (text === null) throw new WireError("binary messages are not spoken here");
+      for (const frame of readMessage(text)) this.#frame(frame);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#options.log(`refused a message of the session: ${error.message}`);
+      this.#socket?.close(CLOSE.protocol, error.message.slice(0, 100));
+      this.#drop();
+      this.#again(Math.max(this.#backoff, this.#timings.backoff_max_ms / 5));
+    }
+  }
+
+  #frame(frame: Received): void {
+    const { journal, spec, onSettings, onCommand } = this.#options;
+    if (frame.type === "error") return this.#options.log(`the session says: ${frame.error.code}: ${frame.error.message}`);
+    if (frame.type === "welcome") {
+      if (this.#sender) throw new WireError("a second welcome");
+      if (frame.epoch !== spec.epoch) throw new WireError(`welcome of epoch ${frame.epoch}, this is ${spec.epoch}`);
+      if (!understands(RUNNER_LINK_VERSION, frame.version)) return this.#end({ kind: "version", reason: `the session speaks version ${frame.version} of the link, this runner ${RUNNER_LINK_VERSION}` });
+      journal.skipTo(frame.last);
+      journal.acknowledge(frame.last);
+      this.#backoff = this.#timings.backoff_min_ms;
+      clearTimeout(this.#welcomeBy);
+      this.#sender = new Sender(journal, { last: frame.last, arrays: frame.version >= 2 }, (text) => this.#socket?.send(text));
+      onSettings(frame.settings);
+      return this.#written();
+    }
+    if (!this.#sender) throw new WireError(`${frame.type} before welcome`);
+    if (frame.type === "events.ack") {
+      if (frame.up_to > this.#sender.sent) throw new WireError(`events.ack of ${frame.up_to}, sent were ${this.#sender.sent}`);
+      this.#refusals = 0;
+      journal.acknowledge(frame.up_to);
+      this.#sender.acknowledged(frame.up_to);
+      return this.#written();
+    }
+    const command = frame.type === "settings.broken" ? frame.frame : frame;
+    if (command.epoch !== spec.epoch) throw new WireError(`a command of epoch ${command.epoch}, this is ${spec.epoch}`);
+    const taken = journal.receive(command);
+    if (taken === "gap") throw new WireError(`command ${command.id} after ${journal.lastCommand}`);
+    if (taken === "seen") {
+      this.#sender.acknowledgeCommand(journal.lastCommand);
+      return this.#sender.pump();
+    }
+    if (command.body.kind === "settings") onSettings(frame.type === "settings.broken" ? null : command.body.settings);
+    else onCommand(command);
+  }
+
+  /** The journal's file has everything up to here. */
+  #written(): void {
+    const { journal } = this.#options;
+    if (this.#sender) {
+      // What is not in the file is not ours to acknowledge.
+      if (!journal.fault && journal.lastCommand > this.#acknowledged) {
+        this.#acknowledged = journal.lastCommand;
+        this.#sender.acknowledgeCommand(journal.lastCommand);
+      }
+      this.#sender.pump();
+    }
+    if (this.#stopping && this.#sender && journal.drained) {
+      this.#socket?.close(CLOSE.stopped, "stopped");
+      // The session may be gone without an answer.
+      setTimeout(() => this.#end({ kind: "stopped", reason: "stopped" }), 1_000).unref();
+    }
+  }
+
+  #refused(status: number): void {
+    this.#drop();
+    const final = status === 401 || status === 403 || status === 404 || status === 410;
+    if (final && ++this.#refusals >= MAX_REFUSALS) return this.#end({ kind: "stale", reason: `the control plane refuses this runner's token (${status})` });
+    this.#again();
+  }
+
+  #closed(code: number, reason: string): void {
+    const known = this.#sender !== null;
+    this.#drop();
+    if (this.#stopping && code === CLOSE.stopped) return this.#end({ kind: "stopped", reason: "stopped" });
+    if (code === CLOSE.stale) return this.#end({ kind: "stale", reason: reason || "the attachment is over" });
+    if (code === CLOSE.version) return this.#end({ kind: "version", reason: reason || "version not understood" });
+    if (code === CLOSE.protocol || code === CLOSE.replaced) {
+      this.#options.log(`the session closed the link: ${code} ${reason}`);
+      if (++this.#refusals >= MAX_REFUSALS) return this.#end({ kind: code === CLOSE.replaced ? "stale" : "refused", reason: reason || `closed with ${code}` });
+      return this.#again(Math.max(this.#backoff, this.#timings.backoff_max_ms / 5));
+    }
+    // A link that worked is first tried again at once.
+    this.#again(known ? 0 : undefined);
+  }
+
+  #lost(reason: string): void {
+    this.#options.log(`the link is lost: ${reason}`);
+    this.#drop();
+    this.#again();
+  }
+
+  #drop(): void {
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#sender?.close();
+    this.#sender = null;
+    this.#acknowledged = 0;
+    clearInterval(this.#liveness);
+    clearTimeout(this.#welcomeBy);
+    if (socket && socket.readyState !== WebSocket.CLOSED && socket.readyState !== WebSocket.CLOSING) socket.terminate();
+  }
+
+  #again(delay = this.#backoff): void {
+    if (this.#ended) return;
+    // Up to a half less, so that many runners do not come back in step.
+    const jittered = delay * (1 - Math.random() / 2);
+    if (delay >= this.#backoff) this.#backoff = Math.min(this.#backoff * 2, this.#timings.backoff_max_ms);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.connect(), jittered);
+  }
+
+  #end(end: LinkEnd): void {
+    if (this.#ended) return;
+    this.abandon();
+    this.#options.onEnd(end);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
