@@ -27,7 +27,7 @@ export interface StackOptions {
 export interface HostOptions {
   pool?: string;
   labels?: Record<string, string>;
-  /** Further arguments of the daemon. */
+  /** Further arguments of the daemon. Unless `--on-exit` is among them, its runners end with it; `kill` leaves them, as a crash would. */
   args?: string[];
   env?: Record<string, string | undefined>;
   /** Its data; a new directory by default. Give an ended host's to start it again. */
@@ -142,7 +142,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
     const api = apiOf(url, key);
     const online = async () => (await api.get("/hosts?limit=200", listOf(hostSchema))).items.filter(({ status }) => status === "online");
     const before = new Set((await online()).map(({ id }) => id));
-    const child = await startHostProcess({ program, server: url, token, dir: hostDir, args: args ?? [], env: env ?? {}, log: (line) => void lines.push(line) });
+    const child = await startHostProcess({ program, server: url, token, dir: hostDir, args: [...(args?.includes("--on-exit") ? [] : ["--on-exit", "stop"]), ...(args ?? [])], env: env ?? {}, log: (line) => void lines.push(line) });
     ends.push(() => child.stop(5_000));
     const id = await Promise.race([
       eventually("the host is online", async () => (await online()).find(({ id }) => !before.has(id))?.id),
