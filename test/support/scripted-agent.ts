@@ -25,6 +25,16 @@ const STEPS: Record<string, (...args: never[]) => unknown> = {
     const { decision, reason } = await answer;
     await say({ type: "message", text: `${tool}: ${decision}${reason === null ? "" : `: ${reason}`}` });
   },
+  /** Many questions at once. */
+  async asks(count: number, tool: string) {
+    const one = async (i: number) => {
+      const answer = new Promise<{ decision: string }>((resolve) => answers.set(`many-${i}`, resolve));
+      await say({ type: "permission_request", id: `many-${i}`, tool, input: { command: `curl https://example.org/${i}` } });
+      return (await answer).decision;
+    };
+    const decisions = await Promise.all(Array.from({ length: count }, (_, i) => one(i)));
+    await say({ type: "message", text: `approved ${decisions.filter((decision) => decision === "approved").length} of ${count}` });
+  },
   write: (path: string, content: string) => writeFileSync(path, content),
   sleep: (ms: number) => sleep(ms),
   /** Many lines of about 100 bytes. */
