@@ -63,7 +63,7 @@ export const BY_NAME: Readonly<Record<string, { risk: Risk; reason: string }>> =
   ...each("high", "runs a program that can do anything", "node nodejs python python2 python3 ruby perl php lua luajit tclsh Rscript julia java scala groovy elixir erl iex ghci ocaml osascript powershell pwsh expect sqlite3 psql mysql mariadb mongo mongosh redis-cli gdb lldb strace ltrace perf bpftrace ts-node tsx just task rake invoke fab tmux screen script flock watch parallel"),
   ...each("high", "opens a program that waits for a person", "vi vim nvim view ex ed emacs nano pico less more man info top htop mc xdg-open open code"),
   ...each("high", "may show or use secrets", "gpg gpg2 pass op vault ssh-keygen ssh-add ssh-agent secret-tool security keychain age sops"),
-  ...each("medium", "runs a command in its own way", "time gtime nohup setsid nice ionice chrt taskset stdbuf unbuffer chronic rlwrap caffeinate"),
+  ...each("medium", "runs a command in its own way", "time gtime timeout gtimeout nohup setsid nice ionice chrt taskset stdbuf unbuffer chronic rlwrap caffeinate"),
 ]);
 
 function each(risk: Risk, reason: string, names: string): [string, { risk: Risk; reason: string }][] {
@@ -85,6 +85,8 @@ export const RUNS_INPUT = words("python python2 python3 node nodejs bun deno per
 
 /** Environment variables that decide what other commands run or where they look. */
 export const POWERFUL_VARIABLE = /^(PATH|IFS|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|SHELL|HOME|CDPATH|PS[0-4]|PROMPT_COMMAND|LD_\w+|DYLD_\w+|GCONV_PATH|LOCPATH|NODE_OPTIONS|NODE_PATH|PYTHON\w+|PERL5?\w*|RUBY\w+|GEM_\w+|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|GIT_\w+|SSH_\w+|\w*PAGER|\w*EDITOR|VISUAL|BROWSER|LESS\w*|MANOPT|TAR_OPTIONS|GREP_OPTIONS|RIPGREP_CONFIG_PATH|MAKEFLAGS|GNUMAKEFLAGS|MFLAGS|CC|CXX|LD|RUSTC\w*|CARGO_\w+|GO(FLAGS|PROXY|ENV|ROOT|PATH)|npm_\w+|NPM_\w+|YARN_\w+|PIP_\w+|UV_\w+|\w*_PROXY|\w*_proxy|SUDO_\w+|DOCKER_\w+|KUBE\w+|EXINIT|VIMINIT|MYVIMRC|INPUTRC|HISTFILE|TERMINFO|TMPDIR|XDG_\w+|OPENSSL_CONF|ANTHROPIC_\w+|OPENAI_\w+|AWS_\w+|MARIONETTE_\w+|COMSPEC|FPATH|ZDOTDIR|HOSTALIASES|RES_OPTIONS|MALLOC_\w+)$/;
-export const HARMLESS_VARIABLE = /^(LANG|LANGUAGE|LC_\w+|TZ|COLUMNS|LINES|TERM|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLORTERM|CI|DEBUG|NODE_ENV|RUST_BACKTRACE|RUST_LOG|PYTHONUNBUFFERED|PYTHONDONTWRITEBYTECODE|GIT_PAGER_IN_USE|[a-z][a-z0-9]*|[a-z][a-z0-9]*(_(?!proxy$)[a-z0-9]+)*)$/;
+export const HARMLESS_VARIABLE = /^(LANG|LANGUAGE|LC_\w+|TZ|COLUMNS|LINES|TERM|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLORTERM|CI|DEBUG|NODE_ENV|RUST_BACKTRACE|RUST_LOG|PYTHONUNBUFFERED|PYTHONDONTWRITEBYTECODE)$/;
+/** By custom a variable of the line itself, which no other program reads. */
+export const LOCAL_VARIABLE = /^[a-z][a-z0-9_]*$/;
 /** Words in code on the command line that delete, start programs or speak to the network. */
 export const DANGEROUS_CODE = /rmtree|unlink|remove|rmdir|rmSync|\brm\b|\bdel\b|system|subprocess|popen|spawn|exec|child_process|fork|kill|socket|requests|urllib|fetch|http|chmod|chown|truncate|eval|import\(|__import__|base64|writeFile|open\(|File\.|qx|`|!|os\.|shutil/i;

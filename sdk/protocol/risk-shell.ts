@@ -1,10 +1,10 @@
 /** Owns the risk of a shell command: that of its most dangerous part, wrappers and substitutions looked into. */
 
 import type { Risk } from "./policy.ts";
-import { BUILDERS, BY_NAME, HARMLESS_VARIABLE, POWERFUL_VARIABLE, READERS, SUBCOMMANDS, WRITERS } from "./risk-commands.ts";
+import { BUILDERS, BY_NAME, HARMLESS_VARIABLE, LOCAL_VARIABLE, POWERFUL_VARIABLE, READERS, SUBCOMMANDS, WRITERS } from "./risk-commands.ts";
 import { judgeGit } from "./risk-git.ts";
 import { judgeByArguments, judgeTarget, worst, type Surroundings } from "./risk-judges.ts";
-import { judgeRead, resolvePath, worse, type Judgement, type Place } from "./risk-paths.ts";
+import { isInside, judgeRead, resolvePath, worse, type Judgement, type Place } from "./risk-paths.ts";
 import { parseShell } from "./shell.ts";
 import { literal, type SimpleCommand, type Word } from "./shell-word.ts";
 import { unwrap } from "./shell-wrappers.ts";
@@ -19,21 +19,23 @@ export interface ShellRisk {
 }
 
 const MAX_DEPTH = 12;
+/** Where more directories than these may be meant, the directory counts as not known. */
+const MAX_DIRECTORIES = 16;
 const SYSTEM_DIRECTORY = /^\/(usr\/)?(local\/)?s?bin\/[^/]+$|^\/opt\/homebrew\/bin\/[^/]+$/;
 /** Characters that a person does not see, or sees elsewhere than they are. */
 const INVISIBLE = /(?![ \t\n]|\ufe0f)[\p{Cc}\p{Cf}\p{Z}\p{Default_Ignorable_Code_Point}]/u;
 
-/** Classifies what a shell would do with this text. */
-export function classifyShell(text: string, place: Place): ShellRisk {
-  const reading = new Reading(place);
+/** Classifies what a shell would do with this text in a directory: the workspace, unless the call names another. */
+export function classifyShell(text: string, place: Place, directory = place.workspace): ShellRisk {
+  const reading = new Reading(place, directory);
   if (INVISIBLE.test(text)) reading.add({ risk: "critical", reason: "the command holds characters that cannot be seen" });
   reading.script(text, 0);
   return reading.result();
 }
 
 /** Classifies a program with its arguments, started without a shell. */
-export function classifyArguments(argv: readonly string[], place: Place): ShellRisk {
-  const reading = new Reading(place);
+export function classifyArguments(argv: readonly string[], place: Place, directory = place.workspace): ShellRisk {
+  const reading = new Reading(place, directory);
   if (argv.some((word) => INVISIBLE.test(word.replaceAll(/[\n\r]/g, "")))) reading.add({ risk: "critical", reason: "the command holds characters that cannot be seen" });
   reading.command({ assignments: [], words: argv.map(literal), redirects: [], piped: false }, 0);
   return reading.result();
@@ -48,9 +50,9 @@ class Reading {
   #readable = true;
   #alike = true;
 
-  constructor(place: Place) {
+  constructor(place: Place, directory: string) {
     this.#place = place;
-    this.#directories = [place.workspace];
+    this.#directories = [resolvePath(directory, place.workspace, place.home)];
   }
 
   add(judgement: Judgement): void {
@@ -123,12 +125,13 @@ class Reading {
       }
     }
     if (/^(read|for|getopts|mapfile|readarray)$/.test(name)) for (const { text } of args) if (!text.startsWith("-") && POWERFUL_VARIABLE.test(text)) this.add({ risk: "critical", reason: `sets ${text}` });
+    if (/^(cd|pushd|popd)$/.test(name) && this.#directories.some((each) => each === null || !isInside(each, this.#place.workspace))) return { risk: "medium", reason: "leaves the workspace" };
     if (name === "git") {
       return worst(this.#directories.map((from) => judgeGit(args, this.#place, from)));
     }
     const known = Object.hasOwn(BY_NAME, name) ? BY_NAME[name] : undefined;
     const special = judgeByArguments(name, command, this.#around);
-    if (special) return known && special.risk !== "critical" && worse(known.risk, special.risk) === known.risk ? { ...special, risk: known.risk, reason: known.reason } : special;
+    if (special) return known && special.risk !== known.risk && worse(known.risk, special.risk) === known.risk ? { ...special, risk: known.risk, reason: known.reason } : special;
     const [only] = args;
     if (args.length === 1 && only && /^(--version|-V|--help)$/.test(only.text) && (known?.risk === "high" || BUILDERS.has(name) || READERS.has(name))) return { risk: "low", reason: `${name} tells about itself` };
     if (/^mkfs(\.|$)/.test(name)) return { risk: "critical", reason: "writes to devices or file systems" };
@@ -147,7 +150,7 @@ class Reading {
   #builds(name: string, args: readonly Word[]): Judgement {
     const dynamic = args.some((word) => word.dynamic);
     if (args.some(({ text }) => /^(install|deploy|publish|release|uninstall|clean|distclean|upload|push)/.test(text))) return { risk: "critical", reason: `${name} is told to install, publish or delete` };
-    if (dynamic || args.some(({ text }) => /^(-f|-C|-I|--file|--directory|--makefile|--config|--rootdir|--plugin|-p$|--init-script|--build-file|-D|SHELL=|CC=|[A-Z]+=)/.test(text))) return { risk: "high", reason: `${name} is told to work in another place or way` };
+    if (dynamic || args.some(({ text }) => /^(-f|-C|-I|--file|--directory|--makefile|--config|--rootdir|--plugin|--init-script|--build-file|-D|SHELL=|CC=|[A-Z]+=)/.test(text))) return { risk: "high", reason: `${name} is told to work in another place or way` };
     return { risk: "medium", reason: `${name} checks or builds the project` };
   }
 
@@ -175,7 +178,7 @@ class Reading {
     const { text } = word;
     // `--file=path`, `-f=path` and `@path` name files too.
     const paths = [text, text.replace(/^-{1,2}[\w-]+=/, ""), text.replace(/^@/, "")];
-    if (word.spread && /^(~|\/(etc|proc|root|home|Users|var|\*|\?|\[))|\.\./.test(text)) return { risk: "high", reason: `reads files outside the workspace that are only known when it runs: ${text}` };
+    if (word.spread && /^(~|\/(etc|proc|root|home|Users|var|\*|\?|\[))|(^|[/{,])\.\.([/},]|$)/.test(text)) return { risk: "high", reason: `reads files outside the workspace that are only known when it runs: ${text}` };
     return worst(paths.flatMap((path) => this.#directories.map((from) => judgeRead(path, this.#place, from))));
   }
 
@@ -185,13 +188,14 @@ class Reading {
     const target = words.slice(1).find(({ text }) => !/^-[LPe@]+$/.test(text));
     const known = target && !target.dynamic && !target.spread && target.text !== "-" && words[0]?.text !== "popd";
     const next = known ? this.#directories.map((from) => (from === null && !/^[/~]/.test(target.text) ? null : resolvePath(target.text, from ?? "/", this.#place.home))) : [target === undefined && words[0]?.text === "cd" ? this.#place.home : null];
+    if (next.length > MAX_DIRECTORIES) next.splice(MAX_DIRECTORIES, next.length, null);
     for (const directory of next) if (!this.#directories.includes(directory)) this.#directories.push(directory);
   }
 }
 
 function judgeVariable(name: string, value: Word): Judgement {
-  if (HARMLESS_VARIABLE.test(name)) return !value.dynamic && /\$\(|`/.test(value.text) ? { risk: "high", reason: `${name} holds what may be run later` } : { risk: "low", reason: `sets ${name}` };
-  if (POWERFUL_VARIABLE.test(name)) return { risk: "critical", reason: `sets ${name}, which decides what other commands do` };
+  if (POWERFUL_VARIABLE.test(name) && !HARMLESS_VARIABLE.test(name)) return { risk: "critical", reason: `sets ${name}, which decides what other commands do` };
+  if (HARMLESS_VARIABLE.test(name) || LOCAL_VARIABLE.test(name)) return !value.dynamic && /\$\(|`/.test(value.text) ? { risk: "high", reason: `${name} holds what may be run later` } : { risk: "low", reason: `sets ${name}` };
   return { risk: "medium", reason: `sets ${name}` };
 }
 

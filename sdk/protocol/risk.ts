@@ -56,10 +56,9 @@ function shell(call: Call, input: Record<string, Json>, place: Place): Classifie
   const directory = input["workdir"] ?? input["cwd"] ?? input["working_directory"] ?? input["dir_path"];
   const argv = Array.isArray(told) && told.length > 0 && told.every((word) => typeof word === "string") ? told : null;
   if (typeof told !== "string" && argv === null) return { kind: "shell", risk: "critical", reasons: ["there is no command in the call"], summary: summaryOf(call), subjects: null, spellings: [], keys: null };
-  const there = typeof directory === "string" && directory !== "" ? directory : null;
+  const there = typeof directory === "string" && directory !== "" ? directory : place.workspace;
   const text = argv ? argv.map(quoted).join(" ") : (told as string);
-  const where = there === null ? "" : `cd ${quoted(there)} && `;
-  const { risk, reasons, parts, keys } = argv && there === null ? classifyArguments(argv, place) : classifyShell(where + text, place);
+  const { risk, reasons, parts, keys } = argv ? classifyArguments(argv, place, there) : classifyShell(text, place, there);
   return {
     kind: "shell",
     risk: input["dangerouslyDisableSandbox"] === true ? worse(risk, "high") : risk,
@@ -115,7 +114,10 @@ function pathsOf({ input: whole }: Call, input: Record<string, Json>): string[] 
     else if (field === "changes" && value !== null && typeof value === "object") found.push(...Object.keys(value));
   }
   const patch = typeof whole === "string" ? whole : (input["patch"] ?? input["input"] ?? input["diff"]);
-  if (typeof patch === "string") for (const match of patch.matchAll(/^(?:\*\*\* (?:Add|Update|Delete) File: |\*\*\* Move to: |\+\+\+ (?:b\/)?|--- (?:a\/)?)(\S.*?)\s*$/gm)) if (match[1] && match[1] !== "/dev/null") found.push(match[1]);
+  if (typeof patch === "string") for (const match of patch.matchAll(/^(?:\*\*\* (?:Add|Update|Delete) File: |\*\*\* Move to: |\+\+\+ (?:b\/)?|--- (?:a\/)?)(.+)$/gm)) {
+    const path = (match[1] ?? "").trim();
+    if (path !== "" && path !== "/dev/null") found.push(path);
+  }
   return [...new Set(found)];
 }
 

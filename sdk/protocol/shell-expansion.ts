@@ -55,7 +55,7 @@ function readArithmetic(parser: Cursor, word: Word): void {
 
 /** `${name}` with its plain operators; indirection, prompts and computed subscripts may run commands. */
 function readBraces(parser: Cursor, word: Word): void {
-  const head = /^\$\{(#?[A-Za-z_]\w*|#?[0-9@*#?$!-])(\[(?:[@*]|\w+)\])?/.exec(parser.source.slice(parser.at, parser.at + 256))?.[0];
+  const head = /^\$\{(#?[A-Za-z_]\w*|#?[0-9@*?$-]|#)(\[(?:[@*]|\w+)\])?/.exec(parser.source.slice(parser.at, parser.at + 256))?.[0];
   if (head === undefined) throw new Unclear("an indirect expansion is not looked into");
   parser.at += head.length;
   if (parser.char === "@") throw new Unclear("a transforming expansion is not looked into");

@@ -150,6 +150,7 @@ const WRAPPERS: Readonly<Record<string, Unwrap>> = {
   unbuffer: plain(),
   chronic: plain(),
   timeout: plain(["-s", "--signal", "-k", "--kill-after"], 1),
+  gtimeout: plain(["-s", "--signal", "-k", "--kill-after"], 1),
   time: plain(["-f", "--format", "-o", "--output"]),
   gtime: plain(["-f", "--format", "-o", "--output"]),
   xargs,

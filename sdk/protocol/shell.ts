@@ -23,6 +23,7 @@ export function parseShell(text: string): ParsedShell {
     return { ok: true, commands: parser.commands };
   } catch (error) {
     if (error instanceof Unclear) return { ok: false, reason: error.message };
+    if (error instanceof RangeError) return { ok: false, reason: "the command is nested too deeply" };
     throw error;
   }
 }
@@ -273,6 +274,8 @@ class ShellParser implements Cursor {
         this.at++;
       }
     }
+    // The test command, not a pattern.
+    if (word.text === "[") word.spread = false;
     return word;
   }
 
