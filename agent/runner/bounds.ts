@@ -53,7 +53,9 @@ export function encode(event: Unstamped, at: string, keepRaw: boolean): string[]
       return [JSON.stringify({ at, type: "error", data: { message: cut(message, 1_000) } })];
     }
   }
-  return [withRaw(JSON.stringify(item), event.raw, keepRaw)];
+  const text = JSON.stringify(item);
+  if (text.length > MAX_EVENT_CHARS) return [JSON.stringify({ at, type: "error", data: { message: `an event of type ${event.type} with ${text.length} characters was too large to be recorded` } })];
+  return [withRaw(text, event.raw, keepRaw)];
 }
 
 function encodeLog(event: Extract<Unstamped, { type: "log" }>, at: string, keepRaw: boolean): string[] {
@@ -102,8 +104,12 @@ function bound(event: Exclude<Unstamped, { type: "log" }>): Exclude<Unstamped, {
       const { text, ...mark } = cutText(event.data.diff, event.data.truncated);
       return { type: event.type, data: { ...event.data, diff: text, ...mark } };
     }
-    case "plan":
-      return { type: event.type, data: { items: event.data.items.slice(0, 200).map((item) => ({ ...item, text: cut(item.text, 4_096) })) } };
+    case "plan": {
+      const items = event.data.items.slice(0, 200).map((item) => ({ ...item, text: cut(item.text, 4_096) }));
+      // Two hundred items of full length would be no event any more.
+      const longest = JSON.stringify(items).length > MAX_EVENT_CHARS / 2 ? 150 : 4_096;
+      return { type: event.type, data: { items: items.map((item) => ({ ...item, text: cut(item.text, longest) })) } };
+    }
     case "progress":
       return { type: event.type, data: { ...event.data, text: cut(event.data.text, 4_096) } };
     case "error": {

@@ -32,6 +32,8 @@ export class Gate {
   /** Given by `turn` approvals and gone with the run. */
   #turn: Grant[] = [];
   #session: Grant[];
+  /** A run has ended since edit mode was set to `turn`. */
+  #turnSpent = false;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -43,8 +45,9 @@ export class Gate {
     return this.#settings === null ? this.#fault : null;
   }
 
-  /** Takes the session's settings over at once; null is settings that do not parse. */
-  update(settings: RunnerSettings | null): void {
+  /** Takes the session's settings over at once; null is settings that do not parse. `changed`: they were set now, not repeated. */
+  update(settings: RunnerSettings | null, changed: boolean): void {
+    if (changed || settings?.edit_mode !== "turn") this.#turnSpent = false;
     this.#settings = settings;
     if (settings === null) this.#fault = "the session's rules do not parse";
   }
@@ -56,7 +59,8 @@ export class Gate {
       if (settings === null) return deny(`the permission gate is not working: ${this.#fault}`);
       if (call.signal?.aborted) return deny("the question was taken back");
       const { place } = this.#options;
-      const decision = decide(call, { ...settings, place, grants: [...this.#turn, ...this.#session] });
+      const edit_mode = settings.edit_mode === "turn" && this.#turnSpent ? "off" : settings.edit_mode;
+      const decision = decide(call, { rules: settings.rules, edit_mode, place, grants: [...this.#turn, ...this.#session] });
       if (decision.verdict === "allow") return { allow: true };
       if (decision.verdict === "deny") return deny(decision.reasons.at(-1) ?? "a rule denies it");
       return await this.#ask(call, decision);
@@ -106,6 +110,7 @@ export class Gate {
   turnEnds(): void {
     this.withdrawAll("the task has ended");
     this.#turn = [];
+    this.#turnSpent = true;
   }
 
   #grant(call: GateCall, scope: "turn" | "session"): void {

@@ -196,15 +196,8 @@ export class Journal {
 
   /** Everything up to and including `upTo` is the session's; it is forgotten here. */
   acknowledge(upTo: number): void {
-    let gone = 0;
-    for (; gone < this.#blocks.length; gone++) {
-      const block = this.#blocks[gone] as Block;
-      if (block.from + block.count - 1 > upTo) break;
-      this.#chars -= block.inner.length + 1;
-    }
-    if (gone > 0) this.#blocks.splice(0, gone);
-    const [first] = this.#blocks;
-    if (first && first.from <= upTo) this.#split(first, upTo);
+    const gone = this.#find(upTo + 1);
+    for (const block of this.#blocks.splice(0, gone)) this.#chars -= block.inner.length + 1;
     // Not worth a write of its own: after a crash the session says what it has.
     this.#change.acked = upTo;
     this.#giveRoom();
@@ -259,7 +252,7 @@ export class Journal {
     const rest: Block = { ...block, from: upTo + 1, count: items.length, inner: items.join(",") };
     const kept: Block = { ...block, count: head.length, inner: head.join(",") };
     this.#blocks.splice(at, 1, kept, rest);
-    if (at === 0 && this.#change.acked !== undefined && this.#change.acked >= upTo) this.#blocks.shift();
+    this.#chars += kept.inner.length + rest.inner.length + 1 - block.inner.length;
   }
 
   #head(): NonNullable<JournalLine["head"]> {

@@ -24,7 +24,8 @@ export interface LinkOptions {
   journal: Journal;
   timings?: Partial<LinkTimings>;
   runId: () => string | null;
-  onSettings: (settings: RunnerSettings | null) => void;
+  /** `changed`: somebody has just set them; else they are repeated in a welcome. */
+  onSettings: (settings: RunnerSettings | null, changed: boolean) => void;
   /** A new command, already in the journal's memory; the file has it before it is acknowledged. */
   onCommand: (command: Command) => void;
   onEnd: (end: LinkEnd) => void;
@@ -156,7 +157,7 @@ export class Link {
       this.#backoff = this.#timings.backoff_min_ms;
       clearTimeout(this.#welcomeBy);
       this.#sender = new Sender(journal, { last: frame.last, arrays: frame.version >= 2 }, (text) => this.#socket?.send(text));
-      onSettings(frame.settings);
+      onSettings(frame.settings, false);
       return this.#written();
     }
     if (!this.#sender) throw new WireError(`${frame.type} before welcome`);
@@ -175,7 +176,7 @@ export class Link {
       this.#sender.acknowledgeCommand(journal.lastCommand);
       return this.#sender.pump();
     }
-    if (command.body.kind === "settings") onSettings(frame.type === "settings.broken" ? null : command.body.settings);
+    if (command.body.kind === "settings") onSettings(frame.type === "settings.broken" ? null : command.body.settings, true);
     else onCommand(command);
   }
 

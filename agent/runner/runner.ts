@@ -78,8 +78,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     spec, journal, log,
     ...(options.timings && { timings: options.timings }),
     runId: () => tasks.runId,
-    onSettings(settings) {
-      gate.update(settings);
+    onSettings(settings, changed) {
+      gate.update(settings, changed);
       tasks.resume();
     },
     onCommand({ body }) {

@@ -5,7 +5,7 @@ import type { Journal } from "./journal.ts";
 /** Most frames and characters under way at a time. */
 const WINDOW_FRAMES = 8;
 const WINDOW_CHARS = 4 * 1024 * 1024;
-/** Longest that a small frame waits for an acknowledgement to share a commit with what follows, in milliseconds. */
+/** Longest that an acknowledgement waits for events, or a small frame for what follows, to share a commit of the session, in milliseconds. */
 const MAX_WAIT_MS = 4;
 
 export class Sender {
@@ -49,17 +49,12 @@ export class Sender {
 
   /** Sends what may be sent now. `late`: small frames have waited long enough. */
   pump(late = false): void {
-    const ack = this.#ack === null ? null : `{"type":"command.ack","up_to":${this.#ack}}`;
-    this.#ack = null;
-    let first = ack;
+    let first = this.#ack === null ? null : `{"type":"command.ack","up_to":${this.#ack}}`;
     while (this.#underWay.length < WINDOW_FRAMES && this.#chars < WINDOW_CHARS) {
       const frame = this.#journal.frame(this.#sent);
       if (!frame) break;
       if (!frame.full && this.#underWay.length > 0 && !late && first === null) {
-        this.#timer ??= setTimeout(() => {
-          this.#timer = undefined;
-          this.pump(true);
-        }, MAX_WAIT_MS);
+        this.#wait();
         break;
       }
       this.#sent = frame.to;
@@ -71,8 +66,20 @@ export class Sender {
         this.#send(frame.text);
       }
       first = null;
+      this.#ack = null;
     }
-    if (first !== null) this.#send(first);
+    if (first === null) return;
+    // What the command began will soon have something to say.
+    if (!late) return this.#wait();
+    this.#ack = null;
+    this.#send(first);
+  }
+
+  #wait(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.pump(true);
+    }, MAX_WAIT_MS);
   }
 
   close(): void {
