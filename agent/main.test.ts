@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newId, newToken, type SpawnSpec } from "../sdk/protocol/index.ts";
+import { marked } from "./providers/proc.ts";
 import { openDoor, type TestDoor } from "../test/support/host-door.ts";
 
 const WAIT = { timeout: 20_000, interval: 20 };
@@ -75,10 +76,17 @@ describe("marionette-agent as a process", { timeout: 60_000 }, () => {
     const first = await start();
     const spec = await spawnRunner(BEATING);
     await stillBeats(spec);
+    // One more waits to be used, or still loads: it must be gone afterwards, and only it.
+    const waiting = await vi.waitFor(async () => {
+      const [name] = await readdir(join(root, "data/warm"));
+      expect(await marked(`MARIONETTE_RUNNER_ID=${name}`)).not.toEqual([]);
+      return name;
+    }, WAIT);
     first.kill("SIGKILL");
     await once(first, "exit");
     await stillBeats(spec);
     const second = await start("--on-exit", "stop");
+    expect(await marked(`MARIONETTE_RUNNER_ID=${waiting}`)).toEqual([]);
     expect(door.hellos.at(-1)?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "running" }]);
     second.kill("SIGTERM");
     expect(await once(second, "exit")).toEqual([0, null]);

@@ -54,6 +54,8 @@ const docker = z.strictObject({
 const processProvider = z.strictObject({
   /** `auto`: bubblewrap where it works, else none. `bubblewrap`: that or nothing. `none`: a plain process. */
   isolation: z.enum(["auto", "bubblewrap", "none"], { error: "expected auto, bubblewrap or none" }).default("auto"),
+  /** Sandboxes kept ready under bubblewrap, about 50 MB each, so that a new session starts at once. */
+  warm: z.number().int().min(0).max(64).default(1),
   suspend_config: suspendConfig.optional(),
 });
 

@@ -87,7 +87,7 @@ export class HostDaemon {
     this.#hostId = isId("host", hostId.trim()) ? hostId.trim() : null;
     this.#bundle = bundle;
     const cache = join(this.#layout.cache, basename(bundle));
-    const context = { config: config.providers, runners: this.#layout.runners, dataId, hostId: () => this.#hostId, bundle, cache, env, log };
+    const context = { config: config.providers, runners: this.#layout.runners, warm: this.#layout.warm, dataId, hostId: () => this.#hostId, bundle, cache, env, log };
     for (const name of PROVIDER_NAMES) {
       const made = await makeProvider(name, context).catch((error: unknown) => {
         log.warn("provider.missing", { provider: name, error: String(error) });
@@ -102,6 +102,7 @@ export class HostDaemon {
     await fillCache(cache, bundle, local?.owner ?? null);
     await this.#supervisor.resume(this.#providers.filter(({ name }) => info.providers.some((provider) => provider.name === name && provider.available)));
     this.#link.open();
+    for (const provider of this.#providers) if (provider.name === info.default_provider) provider.prepare?.();
     this.#timer = setInterval(() => void this.#refresh(), UPDATE_MS);
   }
 

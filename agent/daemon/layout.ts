@@ -22,6 +22,9 @@ export class Layout {
   get runners(): string {
     return join(this.root, "runners");
   }
+  get warm(): string {
+    return join(this.root, "warm");
+  }
   get cache(): string {
     return join(this.root, "cache");
   }
@@ -41,14 +44,17 @@ export class Layout {
   /** Makes the data directory, closed to other users. */
   async make(): Promise<void> {
     await mkdir(this.root, { recursive: true, mode: 0o700 });
-    await Promise.all([this.runners, this.cache, join(this.root, "workspaces"), join(this.root, "sessions")].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
+    await Promise.all([this.runners, this.warm, this.cache, join(this.root, "workspaces"), join(this.root, "sessions")].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
   }
 }
 
-/** Makes a runner's directories and the private files of its state; what the sandbox writes belongs to `owner`. */
-export async function makeDirectories(directories: SandboxDirectories, owner: Owner | null, stateFiles: Readonly<Record<string, string>>): Promise<void> {
+/**
+ * Makes a runner's directories and the private files of its state; what the sandbox writes belongs to `owner`.
+ * `fresh`: workspace and home were not there before.
+ */
+export async function makeDirectories(directories: SandboxDirectories, owner: Owner | null, stateFiles: Readonly<Record<string, string>>): Promise<{ fresh: boolean }> {
   await mkdir(directories.record, { recursive: true, mode: 0o700 });
-  await Promise.all([directories.workspace, directories.home, directories.state].map((path) => makeOwned(path, owner)));
+  const [workspace, home] = await Promise.all([directories.workspace, directories.home, directories.state].map((path) => makeOwned(path, owner)));
   await Promise.all(
     Object.entries(stateFiles).map(async ([name, text]) => {
       const path = join(directories.state, name);
@@ -56,15 +62,15 @@ export async function makeDirectories(directories: SandboxDirectories, owner: Ow
       if (owner) await chown(path, owner.uid, owner.gid);
     }),
   );
+  return { fresh: workspace === true && home === true };
 }
 
-async function makeOwned(path: string, owner: Owner | null): Promise<void> {
+async function makeOwned(path: string, owner: Owner | null): Promise<boolean> {
   const fresh = (await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined;
-  if (!owner) return;
-  if (fresh) return chown(path, owner.uid, owner.gid);
-  const now = await stat(path);
+  if (owner && fresh) await chown(path, owner.uid, owner.gid);
   // A workspace that another provider filled as another user would be unwritable inside.
-  if (now.uid !== owner.uid) await chownTree(path, owner);
+  if (owner && !fresh && (await stat(path)).uid !== owner.uid) await chownTree(path, owner);
+  return fresh;
 }
 
 function chownTree(path: string, owner: Owner): Promise<void> {

@@ -87,7 +87,7 @@ export class Supervisor {
    * Starts a runner whose directories and runner.json `prepare` makes; asked again for the same runner, it answers as before.
    * An older attachment of the same session is ended first.
    */
-  async spawn(record: RunnerRecord, prepare: () => Promise<void>): Promise<Spawned> {
+  async spawn(record: RunnerRecord, prepare: () => Promise<{ fresh: boolean }>): Promise<Spawned> {
     const existing = this.#entries.get(record.runner_id);
     if (existing) {
       await existing.work;
@@ -101,9 +101,9 @@ export class Supervisor {
     entry.answer = await this.#serial(entry, async (): Promise<Spawned> => {
       await Promise.all(displaced(others, record).map((id) => this.destroy(id, "displaced by a newer attachment")));
       try {
-        await prepare();
+        const { fresh } = await prepare();
         await Promise.all([this.#options.records.save(record), this.#openRelay(entry)]);
-        await this.#start(entry);
+        await this.#start(entry, fresh);
         return { ok: true, provider: record.provider, sandbox: record.sandbox, isolation: record.isolation };
       } catch (error) {
         this.#options.log.warn("runner.start_failed", { ...fieldsOf(record), error: messageOf(error) });
@@ -176,12 +176,12 @@ export class Supervisor {
     return next;
   }
 
-  async #start(entry: Entry): Promise<void> {
+  async #start(entry: Entry, fresh: boolean): Promise<void> {
     const { record } = entry;
     const provider = await this.#options.provider(record.provider);
     const directories = this.#options.layout.directories(record);
     const began = performance.now();
-    const sandbox = await provider.start({ ...record, directories, secrets: this.#options.secrets(record.session_id) });
+    const sandbox = await provider.start({ ...record, directories, fresh, secrets: this.#options.secrets(record.session_id) });
     this.#options.log.info("runner.started", { ...fieldsOf(record), ms: Math.round((performance.now() - began) * 10) / 10 });
     this.#follow(entry, sandbox);
   }
@@ -214,7 +214,7 @@ export class Supervisor {
     if (entry.unwanted || this.#closing) return;
     try {
       if (!entry.relay) await this.#openRelay(entry);
-      await this.#start(entry);
+      await this.#start(entry, false);
     } catch (error) {
       // An engine that restarts is away for a moment: that counts like a crash, not as the end.
       if (!(error instanceof ProviderError && error.retryable)) throw error;

@@ -26,6 +26,11 @@ export interface BubblewrapRequest {
   command: readonly string[];
 }
 
+/** The mounts that the system's own directories do not already show; outer ones first, or they would cover the inner ones. */
+export function shownMounts(mounts: readonly HostMount[]): HostMount[] {
+  return mounts.filter(({ target }) => ![...SYSTEM, "/etc"].some((path) => target === path || target.startsWith(`${path}/`))).toSorted((a, b) => a.target.length - b.target.length);
+}
+
 /**
  * Arguments for `bwrap`. Own pid, ipc and uts namespaces, no capability, no new privileges (bubblewrap always sets that), an own session, a root that nothing can be
  * written to; the network is the host's. It does not die with the daemon. Started by root, the command runs as `owner`, a real other user; else in a user namespace.
@@ -65,10 +70,7 @@ export function bubblewrapArguments(request: BubblewrapRequest): string[] {
   parents("/var/tmp");
   args.push("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/var/tmp", "--perms", "1777", "--tmpfs", "/dev/shm");
   for (const path of ["/proc", "/dev", "/tmp"]) made.add(path);
-  // Outer mounts first, or they would cover the inner ones.
-  for (const { source, target } of request.mounts.toSorted((a, b) => a.target.length - b.target.length)) {
-    if (![...SYSTEM, "/etc"].some((path) => target === path || target.startsWith(`${path}/`)) && !made.has(target)) bind("--ro-bind", source, target);
-  }
+  for (const { source, target } of shownMounts(request.mounts)) if (!made.has(target)) bind("--ro-bind", source, target);
   bind("--bind", request.directories.workspace, INSIDE.workspace);
   bind("--bind", request.directories.home, INSIDE.home);
   bind("--bind", request.directories.state, INSIDE.state);

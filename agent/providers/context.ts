@@ -7,6 +7,8 @@ export interface ProviderContext {
   config: Config["providers"];
   /** Directory of the runners' own directories, where sandboxes are found again. */
   runners: string;
+  /** Directory of sandboxes that wait to be used, on the same file system. */
+  warm: string;
   /** Random name of the data directory. */
   dataId: string;
   /** The host's id, once the control plane has given one. */

@@ -1,7 +1,7 @@
 /** Owns what the kernel says of processes: identity that a reused pid cannot fake, children, and marks left in an environment. */
 
 import { execFile } from "node:child_process";
-import { readFile, readdir } from "node:fs/promises";
+import { readFile, readdir, readlink } from "node:fs/promises";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
@@ -52,6 +52,12 @@ export function marked(mark: string): Promise<number[]> {
     const environment = await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "");
     return environment.split("\0").includes(mark);
   });
+}
+
+/** Files that a process has open, by the names that it sees. Linux only; elsewhere empty. */
+export async function openFiles(pid: number): Promise<string[]> {
+  const names = await readdir(`/proc/${pid}/fd`).catch(() => []);
+  return Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => "")));
 }
 
 async function pids(filter: (pid: number) => Promise<boolean>): Promise<number[]> {

@@ -2,18 +2,19 @@
 
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
-import { open, readFile, readdir, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { open, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import * as z from "zod";
 import type { ProviderCapabilities, SandboxKind } from "../../sdk/protocol/index.ts";
 import type { AgentLaunch } from "../runner/spec.ts";
-import { bubblewrapArguments, INSIDE } from "./bubblewrap.ts";
+import { bubblewrapArguments, INSIDE, shownMounts } from "./bubblewrap.ts";
 import { FILE_VARIABLES, passedEnvironment, type ProviderContext } from "./context.ts";
 import { SANDBOX_OWNER } from "./owner.ts";
-import { identify, lives, signal, type ProcessIdentity } from "./proc.ts";
+import { identify, lives, openFiles, signal, type ProcessIdentity } from "./proc.ts";
 import { killTree, markOf, runnerPid } from "./process-tree.ts";
+import { WarmPool } from "./warm.ts";
 import { ProviderError, type Availability, type FoundAgent, type HostMount, type Owner, type Provider, type RunningSandbox, type SandboxDirectories, type SandboxView, type StartRequest } from "./provider.ts";
 
 const run = promisify(execFile);
@@ -21,9 +22,13 @@ const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 const ADOPTED_LOOK_MS = 500;
 
 type Mode = "bubblewrap" | "process";
+interface Launched {
+  child: ChildProcess;
+  exited: Promise<Exit>;
+}
 type Exit = Awaited<RunningSandbox["exited"]>;
 
-const record = z.object({ runner_id: z.string(), session_id: z.string(), epoch: z.number(), mode: z.enum(["bubblewrap", "process"]), pid: z.number().int(), started: z.string() });
+const record = z.object({ runner_id: z.string(), session_id: z.string(), epoch: z.number(), mark: z.string(), mode: z.enum(["bubblewrap", "process"]), pid: z.number().int(), started: z.string() });
 type Record = z.infer<typeof record>;
 
 export class ProcessProvider implements Provider {
@@ -36,8 +41,25 @@ export class ProcessProvider implements Provider {
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #children = new Set<ChildProcess>();
 
+  readonly #warm: WarmPool<Launched>;
+
   constructor(context: ProviderContext) {
     this.#context = context;
+    this.#warm = new WarmPool<Launched>({
+      root: context.warm,
+      size: context.config.process.warm,
+      owner: () => this.owner,
+      launch: (directories, kind, mark) => this.#launch("bubblewrap", directories, JSON.parse(kind) as HostMount[], mark),
+      waits: (launched) => this.#waits(launched),
+      discard: (launched, mark) => this.#discard(launched, mark),
+      alive: ({ child }) => child.exitCode === null && child.signalCode === null,
+      failed: (error) => context.log.warn("provider.warm_failed", { error: String(error) }),
+    });
+  }
+
+  /** Sandboxes that wait to be used. */
+  get ready(): number {
+    return this.#warm.ready;
   }
 
   get sandbox(): SandboxKind | null {
@@ -90,48 +112,66 @@ export class ProcessProvider implements Provider {
     const { directories, runner_id, session_id, epoch } = request;
     // Started again: what the last one left behind must not work beside the new one.
     if (await this.#read(runner_id)) await this.destroy(runner_id);
-    const view = this.view(directories);
-    const command = [view.node, join(view.bundle, "runner.js"), join(view.state, "runner.json")];
-    const [output, status] = await Promise.all([open(join(directories.record, "output.log"), "a", 0o600), open(join(directories.record, "status"), "w", 0o600)]);
-    let child: ChildProcess;
-    try {
-      const [file = "", ...args] =
-        mode === "process" ? command : ["bwrap", ...bubblewrapArguments({ directories, mounts: this.#mounts(request), owner: this.owner, statusFd: 3, command })];
-      child = await this.#spawn(file, args, this.#environment(mode, request, view), mode === "process" ? directories.workspace : "/", output, status);
-    } finally {
-      await Promise.all([output.close(), status.close()]);
-    }
-    const exited = new Promise<Exit>((resolve) => child.once("exit", (code, name) => resolve({ code, signal: name, reason: null })));
+    const kind = JSON.stringify(shownMounts(request.mounts));
+    const warm = mode === "bubblewrap" && request.fresh ? await this.#warm.take(kind, directories) : null;
+    const mark = warm?.mark ?? runner_id;
+    const { child, exited } = warm?.launched ?? (await this.#launch(mode, directories, request.mounts, mark));
+    if (mode === "bubblewrap") this.#warm.want(kind);
     this.#exits.set(runner_id, exited);
-    child.stdin?.on("error", () => {});
     child.stdin?.end(`${request.secrets}\n`);
     const identity = child.pid === undefined ? null : await identify(child.pid);
     // A process that has already ended needs no record: its exit tells the rest.
-    if (identity) await writeFile(join(directories.record, "process.json"), JSON.stringify({ runner_id, session_id, epoch, mode, ...identity } satisfies Record), { mode: 0o600 });
+    if (identity) await writeFile(join(directories.record, "process.json"), JSON.stringify({ runner_id, session_id, epoch, mode, mark, ...identity } satisfies Record), { mode: 0o600 });
     return { runner_id, session_id, epoch, exited };
   }
 
-  async #spawn(file: string, args: string[], env: NodeJS.ProcessEnv, cwd: string, output: FileHandle, status: FileHandle): Promise<ChildProcess> {
-    const child = spawn(file, args, { cwd, env, detached: true, stdio: ["pipe", output.fd, output.fd, status.fd] });
-    this.#children.add(child);
-    child.once("exit", () => this.#children.delete(child));
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", resolve);
-      child.once("error", (error) => reject(new ProviderError({ code: "provider_failed", message: `cannot start ${file}: ${error.message}` }, true)));
-    });
-    return child;
+  prepare(): void {
+    if (this.#mode === "bubblewrap") this.#warm.want("[]", 0);
   }
 
-  #mounts(request: StartRequest): HostMount[] {
+  async #launch(mode: Mode, directories: SandboxDirectories, mounts: readonly HostMount[], mark: string): Promise<Launched> {
+    const view = this.view(directories);
+    const command = [view.node, join(view.bundle, "runner.js"), join(view.state, "runner.json")];
+    const [output, status] = await Promise.all([open(join(directories.record, "output.log"), "a", 0o600), open(join(directories.record, "status"), "w", 0o600)]);
+    try {
+      const [file = "", ...args] =
+        mode === "process" ? command : ["bwrap", ...bubblewrapArguments({ directories, mounts: [...this.#ownMounts(), ...mounts], owner: this.owner, statusFd: 3, command })];
+      const env = this.#environment(mode, mark, view);
+      const child = spawn(file, args, { cwd: mode === "process" ? directories.workspace : "/", env, detached: true, stdio: ["pipe", output.fd, output.fd, status.fd] });
+      const exited = new Promise<Exit>((resolve) => child.once("exit", (code, name) => resolve({ code, signal: name, reason: null })));
+      this.#children.add(child);
+      child.once("exit", () => this.#children.delete(child));
+      child.stdin?.on("error", () => {});
+      await new Promise<void>((resolve, reject) => {
+        child.once("spawn", resolve);
+        child.once("error", (error) => reject(new ProviderError({ code: "provider_failed", message: `cannot start ${file}: ${error.message}` }, true)));
+      });
+      return { child, exited };
+    } finally {
+      await Promise.all([output.close(), status.close()]);
+    }
+  }
+
+  async #waits({ child }: Launched): Promise<boolean> {
+    const identity = child.pid === undefined ? null : await identify(child.pid);
+    const pid = identity && (await runnerPid(identity, true));
+    return pid !== null && (await openFiles(pid)).includes(`${INSIDE.state}/runner.json`);
+  }
+
+  async #discard({ child }: Launched, mark: string): Promise<void> {
+    await killTree(child.pid === undefined ? null : await identify(child.pid), true, markOf(mark).mark);
+  }
+
+  #ownMounts(): HostMount[] {
     const { bundle, cache, env } = this.#context;
     const certificates = FILE_VARIABLES.flatMap((name) => env[name] ?? []);
     const own = [dirname(this.#node), bundle, ...(cache === null ? [] : [cache]), ...certificates].filter((path) => existsSync(path));
-    return [...own.map((path) => ({ source: path, target: path })), ...request.mounts];
+    return own.map((path) => ({ source: path, target: path }));
   }
 
-  #environment(mode: Mode, request: StartRequest, view: SandboxView): NodeJS.ProcessEnv {
+  #environment(mode: Mode, mark: string, view: SandboxView): NodeJS.ProcessEnv {
     const { env, cache } = this.#context;
-    const { name, value } = markOf(request.runner_id);
+    const { name, value } = markOf(mark);
     return {
       ...passedEnvironment(env),
       PATH: [mode === "bubblewrap" ? SYSTEM_PATH : (env["PATH"] ?? SYSTEM_PATH), dirname(view.node)].join(delimiter),
@@ -143,6 +183,7 @@ export class ProcessProvider implements Provider {
   }
 
   async adopt(): Promise<RunningSandbox[]> {
+    await this.#warm.clear((mark) => killTree(null, true, markOf(mark).mark));
     const names = await readdir(this.#context.runners).catch(() => []);
     const found = await Promise.all(names.map((name) => this.#read(name)));
     const alive = await Promise.all(found.map(async (entry) => (entry && (await lives(entry)) ? entry : null)));
@@ -198,7 +239,7 @@ export class ProcessProvider implements Provider {
   async destroy(runnerId: string): Promise<boolean> {
     const entry = await this.#read(runnerId);
     const identity: ProcessIdentity | null = entry && { pid: entry.pid, started: entry.started };
-    await killTree(identity, entry?.mode === "bubblewrap", markOf(runnerId).mark);
+    await killTree(identity, entry?.mode === "bubblewrap", markOf(entry?.mark ?? runnerId).mark);
     if (!entry) return false;
     await rm(join(this.#context.runners, runnerId, "process.json"), { force: true });
     this.#exits.delete(runnerId);
@@ -211,6 +252,7 @@ export class ProcessProvider implements Provider {
   }
 
   async close(): Promise<void> {
+    await this.#warm.close();
     for (const timer of this.#timers) clearInterval(timer);
     this.#timers.clear();
     for (const child of this.#children) child.unref();

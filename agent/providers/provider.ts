@@ -64,6 +64,8 @@ export interface StartRequest {
   epoch: number;
   directories: SandboxDirectories;
   mounts: readonly HostMount[];
+  /** Workspace and home were made for this start: nobody else uses them, nothing is in them. */
+  fresh: boolean;
   /** One JSON line for the runner's stdin. */
   secrets: string;
 }
@@ -112,6 +114,8 @@ export interface Provider {
   start(request: StartRequest): Promise<RunningSandbox>;
   /** Sandboxes of this daemon that run now, also ones from before the daemon's own restart. */
   adopt(): Promise<RunningSandbox[]>;
+  /** Makes ready what later starts will want. */
+  prepare?(): void;
   /** Asks the runner to stop in order and waits at most `graceSeconds`; false where it still runs. */
   stop(runnerId: string, graceSeconds: number): Promise<boolean>;
   /** Ends it with all that it started and removes it; true where it existed. Directories stay. */

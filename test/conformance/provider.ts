@@ -44,11 +44,12 @@ export function providerConformance({ name, make, config, deviations = {}, unava
       await writeFile(join(bundle, "package.json"), '{ "type": "module" }');
       await chmod(join(bundle, "runner.js"), 0o644);
       context = {
-        config: parseConfig(config ?? "").providers, runners: layout.runners, dataId: randomBytes(8).toString("hex"), hostId: () => newId("host", Date.now()),
+        config: parseConfig(config ?? "").providers, runners: layout.runners, warm: layout.warm, dataId: randomBytes(8).toString("hex"), hostId: () => newId("host", Date.now()),
         bundle, cache: null, env: process.env, log: logger({ level: "error", pretty: true, write: () => {} }),
       };
       provider = make(context);
       expect(await provider.probe()).toMatchObject({ available: true });
+      provider.prepare?.();
     });
     afterEach(async () => {
       await Promise.all(started.splice(0).map(({ provider, id }) => provider.destroy(id)));
@@ -79,9 +80,9 @@ export function providerConformance({ name, make, config, deviations = {}, unava
       const ids = { runner_id: options.runner ?? newId("runner", now), session_id: options.session ?? newId("session", now), tenant_id: newId("tenant", now), workspace_id: options.workspace ?? newId("workspace", now) };
       const directories = layout.directories(ids);
       const view = by.view(directories);
-      await makeDirectories(directories, by.owner, { "runner.json": JSON.stringify({ script, view }) });
+      const { fresh } = await makeDirectories(directories, by.owner, { "runner.json": JSON.stringify({ script, view }) });
       started.push({ provider: by, id: ids.runner_id });
-      const sandbox = await by.start({ ...ids, epoch: 1, directories, mounts: [], secrets: options.secrets ?? "{}" });
+      const sandbox = await by.start({ ...ids, epoch: 1, directories, mounts: [], fresh, secrets: options.secrets ?? "{}" });
       return { ...sandbox, directories };
     };
     /** Runs the script to its end; what it wrote to `said` comes back. */
