@@ -10,10 +10,17 @@ export interface Mark {
   version: number;
 }
 
+/**
+ * What was carried out is struck off with the next write of the object's own, or by `settle`: a commit for it alone would double the
+ * object's writes, and what is carried twice does no harm.
+ */
 export class Dirty {
   readonly #sql: Sql;
   #count: number;
   #bus: number;
+  #carried: Mark[] = [];
+  #busMoved = false;
+  #seen = 0;
 
   constructor(sql: Sql) {
     this.#sql = sql;
@@ -21,7 +28,7 @@ export class Dirty {
     this.#bus = sql.exec<{ seq: number }>("select seq from cursors where name = 'bus'").toArray()[0]?.seq ?? 0;
   }
 
-  /** At least one resource may be marked. */
+  /** At least one resource may be marked and not carried. */
   get any(): boolean {
     return this.#count > 0;
   }
@@ -31,21 +38,33 @@ export class Dirty {
   }
   /** The first marks, coalesced by resource. */
   first(limit: number): Mark[] {
-    const marks = this.#sql.exec<{ resource: Resource; id: string; version: number }>("select resource, id, version from outbox order by rowid limit ?", limit).toArray();
-    if (marks.length === 0) this.#count = 0;
-    return marks;
+    if (this.#carried.length > 0) this.settle();
+    this.#seen = this.#count;
+    return this.#sql.exec<{ resource: Resource; id: string; version: number }>("select resource, id, version from outbox order by rowid limit ?", limit).toArray();
   }
-  /** Takes marks off that have not moved since. */
-  clear(marks: readonly Mark[]): void {
-    for (const { resource, id, version } of marks) this.#sql.exec("delete from outbox where resource = ? and id = ? and version <= ?", resource, id, version);
+  /** These versions were carried; `all`: nothing else was marked when `first` looked. */
+  clear(marks: readonly Mark[], all: boolean): void {
+    this.#carried.push(...marks);
+    if (all) this.#count -= this.#seen;
   }
-
   /** Last `seq` that the bus has. */
   get bus(): number {
     return this.#bus;
   }
   set bus(seq: number) {
-    this.#sql.exec("insert or replace into cursors values ('bus', ?)", seq);
     this.#bus = seq;
+    this.#busMoved = true;
+  }
+
+  /** Something was carried and is not struck off yet. */
+  get unsettled(): boolean {
+    return this.#carried.length > 0 || this.#busMoved;
+  }
+  /** Strikes off what was carried and has not moved since. */
+  settle(): void {
+    for (const { resource, id, version } of this.#carried) this.#sql.exec("delete from outbox where resource = ? and id = ? and version <= ?", resource, id, version);
+    if (this.#busMoved) this.#sql.exec("insert or replace into cursors values ('bus', ?)", this.#bus);
+    this.#carried = [];
+    this.#busMoved = false;
   }
 }

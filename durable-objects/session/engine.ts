@@ -83,6 +83,8 @@ export class Engine {
       input: (input) => this.#step(input, turn),
       append: (task_id, run_id, items) => this.#append(turn, task_id, run_id, items),
     };
+    // In the same commit, but not undone where `body` throws.
+    this.dirty.settle();
     try {
       this.storage.transactionSync(() => {
         body(turn);

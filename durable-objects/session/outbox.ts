@@ -11,12 +11,14 @@ import type { Neighbours } from "./neighbours.ts";
 
 /** The first change after a quiet while leaves so soon … */
 const DEBOUNCE_MS = 50;
-/** … and changes that follow share a round: a busy session costs the database one transaction, and the bus five messages, a second. */
+/** … and changes that follow share a round: a busy session costs the database one transaction, and the bus two messages, a second. */
 const ROWS_PACE_MS = 1_000;
-const BUS_PACE_MS = 200;
+const BUS_PACE_MS = 500;
 /** Should the object die in between, the alarm brings it back after this. */
 const SAFETY_MS = 5_000;
 const BACKOFF = { base_ms: 500, cap_ms: 300_000 };
+/** What was carried is struck off by a write of its own where no other comes within this. */
+const SETTLE_MS = 2_000;
 const ROWS = 100;
 const EVENTS = 500;
 
@@ -82,6 +84,7 @@ export class Outbox {
   readonly #neighbours: () => Neighbours;
   readonly #rows: Drain;
   readonly #bus: Drain;
+  #settling: ReturnType<typeof setTimeout> | null = null;
 
   constructor(engine: Engine, projection: Projection, neighbours: () => Neighbours, waitUntil: (work: Promise<unknown>) => void) {
     this.#engine = engine;
@@ -113,13 +116,22 @@ export class Outbox {
   async #sendRows(): Promise<boolean> {
     const { dirty } = this.#engine;
     const marks = dirty.first(ROWS);
-    if (marks.length === 0) return false;
     const rows = marks.map((mark) => this.#row(mark)).filter((row) => row !== null);
-    await this.#projection.apply(rows);
+    if (rows.length > 0) await this.#projection.apply(rows);
     // What was sent may be newer than its mark; what has changed since has a higher version and stays.
-    dirty.clear(rows.map(({ resource, value }) => ({ resource, id: value.id, version: value.version }) as Mark));
-    if (rows.length < marks.length) dirty.clear(marks.filter((mark) => this.#row(mark) === null));
-    return true;
+    const sent = rows.map(({ resource, value }) => ({ resource, id: value.id, version: value.version }) as Mark);
+    const more = marks.length === ROWS;
+    dirty.clear([...sent, ...marks.filter((mark) => this.#row(mark) === null)], !more);
+    this.#settleLater();
+    return more;
+  }
+
+  /** A busy object strikes off with its next turn; a quiet one after a while. */
+  #settleLater(): void {
+    this.#settling ??= setTimeout(() => {
+      this.#settling = null;
+      if (this.#engine.dirty.unsettled) this.#engine.dirty.settle();
+    }, SETTLE_MS);
   }
 
   #row({ resource, id }: Mark): Row | null {
@@ -140,6 +152,7 @@ export class Outbox {
       await this.#neighbours().tenant(session.tenant_id).publish(session.id, events);
     }
     if (through > dirty.bus) dirty.bus = through;
+    this.#settleLater();
     return log.last > through && items.length > 0;
   }
 }
