@@ -73,13 +73,14 @@ export function unwrap<T>(result: Result<T>): T {
 
 /** Turns a schema's complaint into `bad_request` naming each field: `{ "labels.team": "expected string" }`. */
 export function invalid(error: z.ZodError, what = "body"): Failure {
-  const details: Record<string, unknown> = {};
+  const named = new Map<string, string>();
   for (const issue of error.issues.slice(0, 20)) {
     const path = issue.path.map(String).join(".");
     if (issue.code === "unrecognized_keys") {
-      for (const key of issue.keys.slice(0, 20)) details[path ? `${path}.${key}` : key] = "unknown field";
-    } else details[path || what] = issue.message;
+      for (const key of issue.keys.slice(0, 20)) named.set(path ? `${path}.${key}` : key, "unknown field");
+    } else named.set(path || what, issue.message);
   }
-  const fields = Object.entries(details).map(([field, why]) => `${field}: ${String(why)}`);
-  return new Failure("bad_request", `${what} is not valid: ${fields.slice(0, 3).join("; ")}`, { details });
+  const fields = [...named].map(([field, why]) => `${field}: ${why}`);
+  // Made from entries, so that a field called `__proto__` is named like any other.
+  return new Failure("bad_request", `${what} is not valid: ${fields.slice(0, 3).join("; ")}`, { details: Object.fromEntries(named) });
 }
