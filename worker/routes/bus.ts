@@ -8,7 +8,7 @@ import { reach } from "../calls.ts";
 import { actorOf, type App } from "../context.ts";
 import { failures, keyed, streams } from "../openapi.ts";
 import { counted, sse, streamed, type Reading } from "../streams/log-stream.ts";
-import { handed, resumed, wants } from "../streams/log.ts";
+import { flowless, handed, resumed, wants } from "../streams/log.ts";
 import { actorHeaders, FrameSource, STREAM_HEADER, upgrade } from "../streams/source.ts";
 import { BusPage, busQuery } from "./schemas.ts";
 
@@ -18,7 +18,7 @@ const events = createRoute({
   request: { query: busQuery }, responses: { ...streams(BusPage), ...failures("rate_limited") },
 });
 
-function search({ after, types, labels }: z.infer<typeof busQuery>): string {
+function search({ after, types, labels }: Omit<z.infer<typeof busQuery>, "flow">): string {
   const query = new URLSearchParams();
   if (after !== undefined) query.set("after", String(after));
   if (types?.length) query.set("types", types.join(","));
@@ -39,10 +39,11 @@ function readingOf(frame: BusFrame): Reading {
 export function busRoutes(app: App): void {
   app.openapi(events, async (c) => {
     const { tenant_id, ...actor } = actorOf(c);
-    const query = resumed(c, c.req.valid("query"));
+    const { flow, ...query } = resumed(c, c.req.valid("query"));
     const shape = wants(c, query.follow ?? false);
     const stub = () => tenantStub(c.env, tenant_id);
     const open = (flow: string) => upgrade(stub, `/bus${search(query)}${flow}`, { ...actorHeaders({ tenant_id, ...actor }), [STREAM_HEADER]: c.get("request_id") });
+    if (shape !== "socket") flowless(flow);
     if (shape === "json" || shape === "text") {
       const page: BusQuery = { after: query.after, limit: query.limit, types: query.types, labels: pairs(query.labels) };
       return c.json(await reach(() => stub().readBus(page)), 200);
@@ -51,7 +52,7 @@ export function busRoutes(app: App): void {
     // The object itself gives the place back when the socket closes, whoever holds its other end.
     const closed = await counted(c, tenant_id);
     try {
-      if (shape === "socket") return handed(c, await open(""));
+      if (shape === "socket") return handed(c, await open(flow ? "&flow=1" : ""));
       const { webSocket } = await open("&flow=1");
       return streamed({ source: new FrameSource<BusFrame>(webSocket), read: readingOf, rendering: sse, closed });
     } catch (error) {

@@ -67,8 +67,8 @@ export function listQuery<S extends z.ZodRawShape>(shape: S) {
   return { query: z.strictObject({ ...pageQuery.shape, ...shape }) };
 }
 
-/** A session's log: what to show, and whether to follow. */
-export const sessionLogQuery = z.strictObject({ ...logQuery.shape, follow: flag.optional() });
+/** A session's log: what to show, and whether to follow. `flow`, over a WebSocket: no more than a window until it is acknowledged. */
+export const sessionLogQuery = z.strictObject({ ...logQuery.shape, follow: flag.optional(), flow: flag.optional() });
 /** A task's log. */
 export const taskLogQuery = sessionLogQuery.omit({ task_id: true });
 
@@ -78,4 +78,5 @@ export const busQuery = z.strictObject({
   types: logQuery.shape.types,
   labels: labelFilter.optional(),
   follow: flag.optional(),
+  flow: flag.optional(),
 });

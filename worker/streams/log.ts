@@ -16,6 +16,11 @@ export function wants(c: Ctx, follow: boolean): "socket" | "sse" | "text" | "jso
   return follow ? "sse" : "json";
 }
 
+/** Only a socket can acknowledge: elsewhere what is not read is not sent anyway. */
+export function flowless(flow: boolean | undefined): void {
+  if (flow !== undefined) throw new Failure("bad_request", "flow: only over a WebSocket", { details: { flow: "only over a WebSocket" } });
+}
+
 function search(query: LogQuery, more: Record<string, string>): string {
   const pairs = Object.entries({ ...query, ...more }).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as [string, string]]));
   return `?${new URLSearchParams(pairs).toString()}`;
@@ -48,7 +53,7 @@ export function handed(c: Ctx, response: Response & { webSocket: WebSocket }): R
 }
 
 /** Answers a request for (a part of) a session's log in the shape that the client asks for. */
-export async function logAnswer(c: Ctx, sessionId: string, asked: LogQuery, follow: boolean): Promise<Response> {
+export async function logAnswer(c: Ctx, sessionId: string, { flow, ...asked }: LogQuery & { flow?: boolean | undefined }, follow: boolean): Promise<Response> {
   const actor = actorOf(c);
   const query = resumed(c, asked);
   if (query.after !== undefined && query.tail !== undefined) throw new Failure("bad_request", "tail: not together with after", { details: { tail: "not together with after" } });
@@ -56,7 +61,8 @@ export async function logAnswer(c: Ctx, sessionId: string, asked: LogQuery, foll
   const stub = () => sessionStub(c.env, sessionId);
   const open = (more: Record<string, string>) => upgrade(stub, `/viewer${search(query, more)}`, actorHeaders(actor));
 
-  if (shape === "socket") return handed(c, await open({}));
+  if (shape === "socket") return handed(c, await open(flow ? { flow: "1" } : {}));
+  flowless(flow);
   if (shape === "json" || (shape === "text" && !follow)) {
     const page: LogPage = await call(() => stub().readLog(actor, query));
     return shape === "json" ? c.json(page, 200) : c.text(page.events.map(textOf).join(""), 200, { "x-next-after": String(page.next) });
