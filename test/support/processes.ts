@@ -18,12 +18,16 @@ function parts(path: string): string[] {
   }
 }
 
-/** Processes whose environment holds `NAME=value`. */
-export function processesWith(variable: string): Process[] {
+/** Every process that this user may look at. */
+export function processes(): Process[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
-    .map((pid) => ({ pid: Number(pid), command: parts(`/proc/${pid}/cmdline`), environment: parts(`/proc/${pid}/environ`) }))
-    .filter(({ environment }) => environment.includes(variable));
+    .map((pid) => ({ pid: Number(pid), command: parts(`/proc/${pid}/cmdline`), environment: parts(`/proc/${pid}/environ`) }));
+}
+
+/** Processes whose environment holds `NAME=value`. */
+export function processesWith(variable: string): Process[] {
+  return processes().filter(({ environment }) => environment.includes(variable));
 }
 
 /** The runner itself, as the daemon on the data directory `host` wrote it down; undefined where it is not there. */
