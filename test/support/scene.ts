@@ -23,6 +23,7 @@ export interface Scene {
   /** The `nth` permission that the task asks for, once it is there. */
   asked(task: Task, nth?: number): Promise<Permission>;
   close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Starts a stack and one host in it. `config` is added to the host's file. */
@@ -30,6 +31,10 @@ export async function startScene(config: object = {}): Promise<Scene> {
   // Beside the stack's own directory, which sandboxes are not shown.
   const dir = await mkdtemp(join(tmpdir(), "marionette-agents-"));
   const stack = await startStack();
+  async function close(): Promise<void> {
+    await stack.close();
+    await rm(dir, { recursive: true, force: true });
+  }
   try {
     const agents = await registerAgents(dir, { providers: { default: "process" }, ...config });
     const host = await stack.host({ args: agents.args, env: { PATH: `${agents.path}${delimiter}${process.env["PATH"] ?? ""}` } });
@@ -47,13 +52,11 @@ export async function startScene(config: object = {}): Promise<Scene> {
         }
         throw new Error(`the task ended after ${count} questions`);
       },
-      async close() {
-        await stack.close();
-        await rm(dir, { recursive: true, force: true });
-      },
+      close,
+      [Symbol.asyncDispose]: close,
     };
   } catch (error) {
-    await stack.close();
+    await close();
     throw error;
   }
 }
