@@ -4,7 +4,7 @@ import * as z from "zod";
 import { idOf } from "./ids.ts";
 import { MAX_RULES } from "./limits.ts";
 import { editMode, rule } from "./policy.ts";
-import { env, labels, name, slug, timestamp } from "./values.ts";
+import { env, labels, name, oneLine, slug, timestamp } from "./values.ts";
 
 export const sessionStatus = z.enum(["pending", "active", "suspending", "suspended", "resuming", "terminated"]);
 export type SessionStatus = z.infer<typeof sessionStatus>;
@@ -19,9 +19,9 @@ export const sessionCreate = z.strictObject({
   agent: slug,
   name: name.optional(),
   labels: labels.default({}),
-  model: z.string().min(1).max(200).optional(),
+  model: oneLine(200).min(1).optional(),
   /** The model provider's key: reaches only the agent's process, is held in memory, never stored, never shown. */
-  api_key: z.string().min(1).max(4_096).optional(),
+  api_key: oneLine(4_096).min(1).optional(),
   pool: slug.default("default"),
   provider: slug.optional(),
   /** Label conditions on the host: `gpu=nvidia,vram>=16GB`. */
@@ -41,7 +41,7 @@ export const sessionPatch = z.strictObject({
   labels: labels.optional(),
   edit_mode: editMode.optional(),
   rules: z.array(rule).max(MAX_RULES).optional(),
-  api_key: z.string().min(1).max(4_096).optional(),
+  api_key: oneLine(4_096).min(1).optional(),
 });
 export type SessionPatch = z.infer<typeof sessionPatch>;
 

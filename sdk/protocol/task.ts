@@ -15,7 +15,7 @@ export const TASK_ENDED: ReadonlySet<TaskStatus> = new Set<TaskStatus>(["complet
 export const RUN_ENDED: ReadonlySet<RunStatus> = new Set<RunStatus>(["completed", "failed", "timeout", "canceled", "lost"]);
 
 export const taskCreate = z.strictObject({
-  prompt: z.string().min(1).max(MAX_PROMPT_CHARS),
+  prompt: z.string().min(1).max(MAX_PROMPT_CHARS).refine((value) => value.isWellFormed(), "must be well-formed Unicode"),
   timeout_seconds: z.number().int().min(1).max(604_800).default(3_600),
   max_retries: z.number().int().min(0).max(100).default(0),
   /** Continue the agent's conversation as it stood at the end of this task; without it, the session's latest. */
