@@ -14,6 +14,7 @@ export interface ObjectsEnv {
   HOSTS: DurableObjectNamespace;
   POOLS: DurableObjectNamespace;
   TENANTS: DurableObjectNamespace;
+  MARIONETTE_LOG_LEVEL?: string;
 }
 
 /** One resource as of `value.version`; a copy with a lower version never overwrites a higher one. */

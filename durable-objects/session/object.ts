@@ -40,6 +40,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       this.api = new SessionApi(engine, this.#caller);
       engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline);
       if (!engine.state.session) return;
+      if (env.MARIONETTE_LOG_LEVEL === "debug") console.log(JSON.stringify({ level: "debug", event: "session.woken", session: engine.state.session.id }));
       engine.feed({ type: "woken", linked: this.#link.linked });
       this.#viewers.resume();
       this.outbox.resume();

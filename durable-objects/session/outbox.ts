@@ -84,7 +84,7 @@ export class Outbox {
   readonly #neighbours: () => Neighbours;
   readonly #rows: Drain;
   readonly #bus: Drain;
-  #settling: ReturnType<typeof setTimeout> | null = null;
+  #settling = false;
 
   constructor(engine: Engine, projection: Projection, neighbours: () => Neighbours, waitUntil: (work: Promise<unknown>) => void) {
     this.#engine = engine;
@@ -128,8 +128,10 @@ export class Outbox {
 
   /** A busy object strikes off with its next turn; a quiet one after a while. */
   #settleLater(): void {
-    this.#settling ??= setTimeout(() => {
-      this.#settling = null;
+    if (this.#settling) return;
+    this.#settling = true;
+    setTimeout(() => {
+      this.#settling = false;
       if (this.#engine.dirty.unsettled) this.#engine.dirty.settle();
     }, SETTLE_MS);
   }

@@ -1,0 +1,26 @@
+/** Owns `npm run bench`: runs the benches named on the command line, or all, and prints one table. */
+
+import { cpus, totalmem } from "node:os";
+import { benchDispatch } from "./dispatch.ts";
+import { benchEvents } from "./events.ts";
+import { benchHistory } from "./history.ts";
+import { benchIdle } from "./idle.ts";
+import { benchStart } from "./start.ts";
+import { print, type Figure } from "./table.ts";
+
+const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, history: benchHistory, idle: benchIdle };
+
+const names = process.argv.slice(2);
+const unknown = names.filter((name) => !(name in BENCHES));
+if (unknown.length > 0) {
+  process.stderr.write(`no bench of that name: ${unknown.join(", ")}; there are ${Object.keys(BENCHES).join(", ")}\n`);
+  process.exit(1);
+}
+const figures: Figure[] = [];
+for (const [name, bench] of Object.entries(BENCHES)) {
+  if (names.length > 0 && !names.includes(name)) continue;
+  process.stderr.write(`${name} …\n`);
+  figures.push(...(await bench()));
+}
+process.stdout.write(`${cpus().length} × ${cpus()[0]?.model ?? "?"}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}\n\n${print(figures)}\n`);
+process.exit(0);
