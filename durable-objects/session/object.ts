@@ -6,6 +6,7 @@ import {
   type SessionPatch, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import { earliest } from "../base/deadlines.ts";
+import { answerClose } from "../base/sockets.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Actor, LogPage, SessionRpc } from "../rpc.ts";
 import { SessionApi } from "./api.ts";
@@ -68,6 +69,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     override async webSocketClose(socket: WebSocket, code: number): Promise<void> {
       if (this.#isRunner(socket)) this.#link.closed(socket, code);
       else this.#viewers.closed(socket);
+      answerClose(socket, code);
     }
     override async webSocketError(socket: WebSocket): Promise<void> {
       await this.webSocketClose(socket, 1006);

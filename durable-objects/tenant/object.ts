@@ -3,6 +3,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { busViewQuery, ERRORS, fail, invalid, limits as limitsOf, MAX_PAGE, type ErrorBody, type Limits } from "../../sdk/protocol/index.ts";
 import { alarmMove, earliest } from "../base/deadlines.ts";
+import { answerClose } from "../base/sockets.ts";
 import { migrate } from "../base/sql.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Admission, BusEvent, BusQuery, IdempotencyAnswer, TenantRpc } from "../rpc.ts";
@@ -61,8 +62,9 @@ export function tenantObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
     override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
       this.#viewers.message(socket, message);
     }
-    override webSocketClose(socket: WebSocket): void {
+    override webSocketClose(socket: WebSocket, code: number): void {
       this.#left(socket);
+      answerClose(socket, code);
     }
     override webSocketError(socket: WebSocket): void {
       this.#left(socket);

@@ -1,8 +1,10 @@
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { ConflictError, type Event } from "../../sdk/index.ts";
 import { expand, viewerFrame, type EventBlock } from "../../sdk/protocol/index.ts";
 import { steps } from "../support/agents.ts";
+import { eventually } from "../support/eventually.ts";
 import { all, of, said, startScene, type Scene } from "../support/scene.ts";
 
 /** A task's log over a WebSocket, to its end. */
@@ -96,6 +98,17 @@ describe("one task with the example agent", () => {
     expect(await scene.client.permissions.deny(asked.id).catch((error: unknown) => error)).toBeInstanceOf(ConflictError);
   });
 
+  it("lets viewers go as soon as they say goodbye", async () => {
+    const session = await scene.session();
+    for (const path of [`sessions/${session.id}/events`, "events"]) {
+      const socket = new WebSocket(`${scene.stack.url.replace(/^http/, "ws")}/api/v1/${path}`, { headers: { authorization: `Bearer ${scene.stack.apiKey}` } });
+      await once(socket, "open");
+      socket.close(1000, "seen enough");
+      // 1006 would say that the connection broke.
+      expect((await once(socket, "close"))[0]).not.toBe(1006);
+    }
+  });
+
   it("says honestly what holds the agent", async () => {
     const session = await scene.session();
     await scene.end(await scene.task(session, "hello"));
@@ -105,6 +118,6 @@ describe("one task with the example agent", () => {
     expect(runner).toMatchObject({ host_id: host.id, provider: "process", sandbox: provider?.sandbox });
     if (runner?.sandbox === "bubblewrap") expect(runner.isolation).toMatch(/bubblewrap.*no limits of memory.*the host's network/);
     else expect(runner?.isolation).toMatch(/^none: a plain process/);
-    expect((await scene.client.runners.get(runner?.id ?? "")).isolation).toBe(runner?.isolation);
+    await eventually("the runner's own record says it too", async () => (await scene.client.runners.get(runner?.id ?? "")).isolation === runner?.isolation);
   });
 });
