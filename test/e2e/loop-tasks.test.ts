@@ -83,6 +83,12 @@ describe("tasks of a session", () => {
     const other = await scene.session({ agent: "scripted-acp" });
     expect(await scene.end(await scene.task(other, "alone"))).toMatchObject({ result: "Heard 1: alone" });
     expect(await scene.end(await scene.task(session, "three", { continue_from: first.id }))).toMatchObject({ result: "Heard 3: three" });
+
+    const named = await scene.session();
+    const [a] = [await scene.task(named, steps(["result", "", "talk-a"])), await scene.task(named, steps(["conversation"], ["result", "", "talk-b"]))];
+    const [latest, from] = [await scene.task(named, steps(["conversation"])), await scene.task(named, steps(["conversation"]), { continue_from: (await scene.end(a)).id })];
+    await Promise.all([latest, from].map((task) => scene.end(task)));
+    expect(said(await all(scene.client.sessions.events(named.id)))).toEqual(["talk-a", "talk-b", "talk-a"]);
     const foreign = await scene.task(session, "x", { continue_from: second.id.replace(session.id.slice(5), other.id.slice(5)) }).catch((error: unknown) => error);
     expect(foreign).toMatchObject({ status: expect.any(Number) as unknown });
     expect((foreign as { status: number }).status).toBeGreaterThanOrEqual(400);

@@ -11,6 +11,7 @@ const write = (data: string | Buffer, stream: NodeJS.WriteStream = process.stdou
 const answers = new Map<string, (answer: { decision: string; reason: string | null }) => void>();
 let deaf = false;
 let asked = 0;
+let conversation: string | null = null;
 
 const STEPS: Record<string, (...args: never[]) => unknown> = {
   text: (text: string) => say({ type: "message", text }),
@@ -66,15 +67,19 @@ const STEPS: Record<string, (...args: never[]) => unknown> = {
   },
   crash: () => process.kill(process.pid, "SIGSEGV"),
   exit: (code: number) => process.exit(code),
+  conversation: () => say({ type: "message", text: conversation ?? "none" }),
   result: (text: string, conversation: string | null = null) => say({ type: "result", text, conversation }),
 };
 
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
-  const record = JSON.parse(line) as { type: string; id?: string; decision?: string; reason?: string | null; prompt?: string };
+  const record = JSON.parse(line) as { type: string; id?: string; decision?: string; reason?: string | null; prompt?: string; conversation?: string | null };
   if (record.type === "permission_response") answers.get(record.id ?? "")?.({ decision: record.decision ?? "", reason: record.reason ?? null });
   else if (record.type === "interrupt" && !deaf) void say({ type: "message", text: "interrupted" }).then(() => process.exit(0));
-  else if (record.type === "task") void play(record.prompt ?? "").then(() => process.exit(0));
+  else if (record.type === "task") {
+    conversation = record.conversation ?? null;
+    void play(record.prompt ?? "").then(() => process.exit(0));
+  }
 });
 
 async function play(prompt: string): Promise<void> {
