@@ -158,4 +158,28 @@ describe("whatever dies", () => {
       await proxy.close();
     }
   }, 150_000);
+
+  it.concurrent("a task without retries fails with its runner, and a runner that dies again and again is given up for another", async () => {
+    const { stack, client, args } = linking;
+    const host = await stack.host({ args, env: NODE, pool: "direct" });
+    const session = await client.sessions.create({ agent: "lines", pool: "direct" });
+    const prompt = JSON.stringify({ lines: 5_000, ms: 5, ask: false });
+    const alive = () => eventually("a runner lives", async () => (await runnersOf(host)).find(({ session_id }) => session_id === session.id));
+    const epochs = new Set<number>();
+    for (let turn = 0; turn < 8; turn++) {
+      const task = await client.tasks.create(session.id, { prompt });
+      await eventually("it runs", async () => (await storedLog(client, session.id)).some((event) => event.type === "log" && event.task_id === task.id));
+      const runner = await alive();
+      epochs.add(runner.epoch);
+      expect(killed(runner.pid)).toBe(true);
+      expect(await client.tasks.wait(task.id)).toMatchObject({ status: "failed", attempts: 1, error: { code: "runner_lost" } });
+    }
+    // Five restarts a minute, then another attachment.
+    expect([...epochs]).toEqual([1, 2]);
+    const last = await client.tasks.create(session.id, { prompt: JSON.stringify({ lines: 10, ms: 1, ask: false }) });
+    expect(await client.tasks.wait(last.id)).toMatchObject({ status: "completed", result: "wrote 10 lines" });
+    const events = await storedLog(client, session.id);
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+    await client.sessions.terminate(session.id);
+  }, 150_000);
 });
