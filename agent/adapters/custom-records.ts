@@ -1,7 +1,8 @@
 /** Owns the records that a custom agent may write on its stdout; CUSTOM.md is their description for people. */
 
 import * as z from "zod";
-import { eventData, json } from "../../sdk/protocol/index.ts";
+import { eventData } from "../../sdk/protocol/event.ts";
+import { json } from "../../sdk/protocol/values.ts";
 
 const id = z.string().min(1).max(200);
 const count = z.number().int().min(0).default(0);

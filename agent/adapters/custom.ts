@@ -1,6 +1,7 @@
 /** Owns the adapter for any program: the task as a line of JSON on its stdin, its stdout read as records or plain output. */
 
-import { json, type Json, type RunError } from "../../sdk/protocol/index.ts";
+import type { RunError } from "../../sdk/protocol/task.ts";
+import { json, type Json } from "../../sdk/protocol/values.ts";
 import type { Adapter, AdapterContext, AdapterOutcome, AgentProcess, Emitted } from "./adapter.ts";
 import { CUSTOM_TYPES, customRecord, type CustomRecord } from "./custom-records.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";

@@ -1,6 +1,8 @@
 /** Owns the size of what a runner journals: every event is cut to the wire's limits, and says by how much. */
 
-import { MAX_EVENT_CHARS, MAX_INPUT_CHARS, MAX_RAW_CHARS, MAX_TEXT_CHARS, runnerItem, type Json, type RunnerItem } from "../../sdk/protocol/index.ts";
+import { runnerItem, type RunnerItem } from "../../sdk/protocol/event.ts";
+import { MAX_EVENT_CHARS, MAX_INPUT_CHARS, MAX_RAW_CHARS, MAX_TEXT_CHARS } from "../../sdk/protocol/limits.ts";
+import type { Json } from "../../sdk/protocol/values.ts";
 import type { Emitted } from "../adapters/adapter.ts";
 
 /** An event before it has a time; the runner's own kinds are among them. */

@@ -1,7 +1,9 @@
 /** Owns the permission gate: answers what policy decides, asks the session about the rest, denies whenever anything fails. */
 
 import { decide, grantOf, type Grant, type Place } from "../../sdk/protocol/decide.ts";
-import { newChildId, type CommandBody, type RunnerItem, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import type { RunnerItem } from "../../sdk/protocol/event.ts";
+import { newChildId } from "../../sdk/protocol/ids.ts";
+import type { CommandBody, RunnerSettings } from "../../sdk/protocol/runner-link.ts";
 import type { GateAnswer, GateCall } from "../adapters/adapter.ts";
 import { cut, cutJson } from "./bounds.ts";
 

@@ -23,7 +23,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-const open = () => new Journal(new FileStore(path), owner);
+const open = () => Journal.open(new FileStore(path), owner);
 /** Everything that would be sent after number `after`, one entry an item. */
 function sent(journal: Journal, after = journal.first - 1): { at: number; run_id: string | null; n: number }[] {
   const all: { at: number; run_id: string | null; n: number }[] = [];
@@ -35,24 +35,24 @@ function sent(journal: Journal, after = journal.first - 1): { at: number; run_id
 }
 
 describe("the journal", () => {
-  it("is read back as it was written", () => {
-    const journal = open();
+  it("is read back as it was written", async () => {
+    const journal = await open();
     journal.receive(start(1, A));
     journal.setRun({ run_id: A.run_id, agents: [{ pid: 5, started: "x" }], conversation: "c", pending: ["p"] });
     for (let n = 0; n < 10; n++) void journal.append(n < 5 ? A : null, item(n));
     journal.setGrants([{ tool: "Bash", risk: "medium", keys: ["touch"], input: "" }]);
     expect(journal.flush()).toBe(true);
-    const again = open();
+    const again = await open();
     expect(sent(again)).toEqual(sent(journal));
     expect(sent(again).map(({ n }) => n)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     expect(again).toMatchObject({ last: 10, first: 1, lastCommand: 1, run: journal.run, grants: journal.grants, starts: journal.starts });
     again.end(A.run_id);
     again.flush();
-    expect(open()).toMatchObject({ run: null, starts: [], lastCommand: 1 });
+    expect(await open()).toMatchObject({ run: null, starts: [], lastCommand: 1 });
   });
 
-  it("keeps whole turns and numbers without gaps, wherever its end is torn off", () => {
-    const journal = open();
+  it("keeps whole turns and numbers without gaps, wherever its end is torn off", async () => {
+    const journal = await open();
     const turns: { bytes: number; last: number; command: number; running: string | null; starts: number }[] = [];
     const note = () => turns.push({ bytes: statSync(path).size, last: journal.last, command: journal.lastCommand, running: journal.run?.run_id ?? null, starts: journal.starts.length });
     note();
@@ -68,29 +68,29 @@ describe("the journal", () => {
     const whole = readFileSync(path);
     for (let size = 0; size <= whole.length; size++) {
       writeFileSync(path, whole.subarray(0, size));
-      const again = open();
+      const again = await open();
       const expected = turns.findLast(({ bytes }) => bytes <= size) ?? { last: 0, command: 0, running: null, starts: 0 };
       expect(again).toMatchObject({ last: expected.last, lastCommand: expected.command });
       expect([again.run?.run_id ?? null, again.starts.length]).toEqual([expected.running, expected.starts]);
       expect(sent(again).map(({ at, n }) => [at, n])).toEqual(Array.from({ length: expected.last }, (_, i) => [i + 1, i + 1]));
       void again.append(null, item(expected.last + 1));
       again.close();
-      const third = open();
+      const third = await open();
       expect(third.last).toBe(expected.last + 1);
       third.close();
     }
   }, 30_000);
 
-  it("keeps what was not acknowledged, once and in order, through any life", () => {
+  it("keeps what was not acknowledged, once and in order, through any life", async () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant("append" as const), count: fc.integer({ min: 1, max: 700 }), run: fc.integer({ min: 0, max: 2 }) }),
       fc.record({ do: fc.constant("ack" as const), part: fc.double({ min: 0, max: 1, noNaN: true }) }),
       fc.record({ do: fc.constantFrom("flush" as const, "reopen" as const, "tear" as const) }),
     );
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
         rmSync(path, { force: true });
-        let journal = open();
+        let journal = await open();
         let flushed = 0;
         let acked = 0;
         const runOf = new Map<number, string | null>();
@@ -110,7 +110,7 @@ describe("the journal", () => {
           } else {
             // Killed: what was not flushed is gone; torn: and half a line lies at the end.
             if (each.do === "tear") writeFileSync(path, '{"events":[{"from":', { flag: "a" });
-            journal = open();
+            journal = await open();
             journal.acknowledge(acked);
             expect(journal.last).toBe(flushed);
           }
@@ -126,8 +126,8 @@ describe("the journal", () => {
     );
   }, 30_000);
 
-  it("holds frames to one run, and to their limits", () => {
-    const journal = open();
+  it("holds frames to one run, and to their limits", async () => {
+    const journal = await open();
     for (let n = 1; n <= 1_700; n++) void journal.append(n <= 900 ? A : ids(2), item(n));
     for (let n = 1_701; n <= 1_720; n++) void journal.append(A, item(n, 60_000));
     journal.flush();
@@ -139,7 +139,7 @@ describe("the journal", () => {
   });
 
   it("gives no room beyond its limit, until enough is acknowledged", async () => {
-    const journal = new Journal(new MemoryStore(), owner);
+    const journal = await Journal.open(new MemoryStore(), owner);
     const big = item(1, 60_000);
     let room = true;
     for (let n = 0; n * big.length < MAX_UNACKNOWLEDGED; n++) void journal.append(A, big);
@@ -157,7 +157,7 @@ describe("the journal", () => {
   });
 
   it("lets one turn hold only so much, so that an agent that never pauses is sent all the same", async () => {
-    const journal = open();
+    const journal = await open();
     let written = 0;
     journal.onWritten = () => written++;
     for (let n = 0; n < 5_000; n++) await journal.append(A, item(n, 100));
@@ -165,8 +165,8 @@ describe("the journal", () => {
     journal.close();
   });
 
-  it("is written anew when most of it is acknowledged, and stays whole", () => {
-    const journal = open();
+  it("is written anew when most of it is acknowledged, and stays whole", async () => {
+    const journal = await open();
     journal.receive(start(1, A));
     journal.setRun({ run_id: A.run_id, agents: [], conversation: "c", pending: [] });
     for (let n = 1; n <= 400; n++) {
@@ -175,14 +175,14 @@ describe("the journal", () => {
       if (n > 5) journal.acknowledge(n - 5);
     }
     expect(statSync(path).size).toBeLessThan(10 * 1024 * 1024);
-    const again = open();
+    const again = await open();
     again.acknowledge(395);
     expect(sent(again).map(({ n }) => n)).toEqual([396, 397, 398, 399, 400]);
     expect(again).toMatchObject({ last: 400, lastCommand: 1, run: journal.run, starts: journal.starts });
   });
 
-  it("takes an acknowledgement in the middle of a block", () => {
-    const journal = open();
+  it("takes an acknowledgement in the middle of a block", async () => {
+    const journal = await open();
     for (let n = 1; n <= 10; n++) void journal.append(A, item(n));
     journal.flush();
     journal.acknowledge(4);
@@ -190,52 +190,52 @@ describe("the journal", () => {
     expect(sent(journal, 7).map(({ at }) => at)).toEqual([8, 9, 10]);
   });
 
-  it("takes each command once, and none out of order", () => {
-    const journal = open();
+  it("takes each command once, and none out of order", async () => {
+    const journal = await open();
     expect(journal.receive(start(2, A))).toBe("gap");
     expect(journal.receive(start(1, A))).toBe("new");
     expect(journal.receive(start(1, A))).toBe("seen");
     journal.flush();
-    expect(open().receive(start(1, A))).toBe("seen");
+    expect((await open()).receive(start(1, A))).toBe("seen");
   });
 
-  it("begins anew where the file is another runner's, or no journal at all", () => {
-    const journal = open();
+  it("begins anew where the file is another runner's, or no journal at all", async () => {
+    const journal = await open();
     void journal.append(null, item(1));
     journal.close();
-    expect(new Journal(new FileStore(path), { ...owner, epoch: 2 })).toMatchObject({ last: 0, first: 1 });
+    expect(await Journal.open(new FileStore(path), { ...owner, epoch: 2 })).toMatchObject({ last: 0, first: 1 });
     writeFileSync(path, "\0\xff garbage\nmore\n");
-    const again = open();
+    const again = await open();
     void again.append(null, item(1));
     again.close();
-    expect(open().last).toBe(1);
+    expect((await open()).last).toBe(1);
   });
 
-  it("cuts off everything from a damaged line on", () => {
-    const journal = open();
+  it("cuts off everything from a damaged line on", async () => {
+    const journal = await open();
     for (let n = 1; n <= 3; n++) {
       void journal.append(null, item(n));
       journal.flush();
     }
     const lines = readFileSync(path, "utf8").split("\n");
     writeFileSync(path, [lines[0], lines[1], "{damaged", lines[3], ""].join("\n"));
-    const again = open();
+    const again = await open();
     expect(again.last).toBe(1);
     void again.append(null, item(2));
     again.close();
-    expect(sent(open()).map(({ n }) => n)).toEqual([1, 2]);
+    expect(sent(await open()).map(({ n }) => n)).toEqual([1, 2]);
     truncateSync(path, 0);
-    expect(open().last).toBe(0);
+    expect((await open()).last).toBe(0);
   });
 
-  it("says that its disk is full, keeps all in memory, and writes the whole once there is room", () => {
+  it("says that its disk is full, keeps all in memory, and writes the whole once there is room", async () => {
     const file = new FileStore(path);
     let full = false;
     const refuse = () => {
       if (full) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
     };
     const faults: string[] = [];
-    const journal = new Journal({
+    const journal = await Journal.open({
       get size() {
         return file.size;
       },
@@ -252,11 +252,11 @@ describe("the journal", () => {
     void journal.append(A, item(2));
     expect(journal.flush()).toBe(false);
     expect(faults[0]).toContain("ENOSPC");
-    expect(open().last).toBe(1);
+    expect((await open()).last).toBe(1);
     full = false;
     void journal.append(A, item(3));
     expect(journal.flush()).toBe(true);
     expect(journal.fault).toBeNull();
-    expect(sent(open()).map(({ n }) => n)).toEqual([1, 2, 3]);
+    expect(sent(await open()).map(({ n }) => n)).toEqual([1, 2, 3]);
   });
 });

@@ -1,9 +1,10 @@
 /** Owns the runner's journal: events until they are acknowledged, received commands, and what must be known after the runner's death. */
 
 import type { Grant } from "../../sdk/protocol/decide.ts";
-import type { Command } from "../../sdk/protocol/index.ts";
+import type { Command } from "../../sdk/protocol/runner-link.ts";
 import type { JournalStore } from "./journal-store.ts";
-import { blockText, lineText, parseLine, type Block, type JournalLine, type RunIds, type RunState, type TaskStart } from "./journal-line.ts";
+import { blockText, lineText, type Block, type RunIds, type RunState, type TaskStart } from "./journal-line.ts";
+import type { JournalLine } from "./journal-read.ts";
 
 /** Most characters of unacknowledged events; beyond it those who emit wait, and their agents with them. */
 export const MAX_UNACKNOWLEDGED = 32 * 1024 * 1024;
@@ -61,22 +62,33 @@ export class Journal {
   onWritten: () => void = () => {};
   onFault: (error: Error) => void = () => {};
 
-  /** Reads what an earlier life of this runner left; anyone else's journal is put away. */
-  constructor(store: JournalStore, owner: JournalOwner) {
+  private constructor(store: JournalStore, owner: JournalOwner) {
     this.#store = store;
     this.#owner = owner;
+  }
+
+  /** Reads what an earlier life of this runner left; anyone else's journal is put away. */
+  static async open(store: JournalStore, owner: JournalOwner): Promise<Journal> {
+    const journal = new Journal(store, owner);
     const lines = store.load();
+    const { parseLine } = lines.length === 0 ? { parseLine: () => null } : await import("./journal-read.ts");
+    journal.#recall(lines, parseLine);
+    return journal;
+  }
+
+  #recall(lines: readonly string[], parseLine: (text: string) => JournalLine | null): void {
+    const owner = this.#owner;
     const first = lines[0] === undefined ? null : parseLine(lines[0]);
     const mine = first?.head?.session_id === owner.session_id && first.head.runner_id === owner.runner_id && first.head.epoch === owner.epoch;
     if (!mine) {
-      store.truncate(0);
-      this.#write(() => store.append(lineText({ head: this.#head() }, [])));
+      this.#store.truncate(0);
+      this.#write(() => this.#store.append(lineText({ head: this.#head() }, [])));
       return;
     }
     for (const [index, text] of lines.entries()) {
       const line = parseLine(text);
       if (line === null) {
-        store.truncate(index);
+        this.#store.truncate(index);
         return;
       }
       this.#replay(line);
@@ -156,7 +168,7 @@ export class Journal {
   flush(): boolean {
     if (this.#scheduled) clearImmediate(this.#scheduled);
     this.#scheduled = undefined;
-    if (!this.#dirty) return this.fault === null;
+    if (!this.#dirty || this.#closed) return this.fault === null;
     const fresh = this.#open.map(({ ids, from, texts }): Block => ({ from, count: texts.length, inner: texts.join(","), ...ids }));
     const { acked, ...change } = this.#change;
     const text = lineText({ ...change, ...(acked !== undefined && { acked }) }, fresh);
@@ -212,13 +224,21 @@ export class Journal {
   close(): void {
     if (this.#closed) return;
     this.flush();
+    this.abandon();
+  }
+
+  /** Lets go of the file without writing what this turn has changed. */
+  abandon(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    clearImmediate(this.#scheduled);
     this.#turn?.resolve();
     this.#room?.resolve();
     this.#store.close();
   }
 
   #touch(): void {
+    if (this.#closed) return;
     this.#dirty = true;
     this.#scheduled ??= setImmediate(() => this.flush());
   }

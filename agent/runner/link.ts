@@ -1,11 +1,15 @@
 /** Owns the runner's link to its session: connects, says hello, resends, acknowledges, notices silence, comes back. */
 
-import WebSocket from "ws";
-import { CLOSE, MAX_LINK_BYTES, PING, PONG, RUNNER_LINK_VERSION, understands, type Command, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import { MAX_LINK_BYTES } from "../../sdk/protocol/limits.ts";
+import { CLOSE, PING, PONG } from "../../sdk/protocol/link-words.ts";
+import type { Command, RunnerSettings } from "../../sdk/protocol/runner-link.ts";
+import { RUNNER_LINK_VERSION, understands } from "../../sdk/protocol/version.ts";
 import type { Journal } from "./journal.ts";
 import { Sender } from "./sender.ts";
+import { ClientSocket } from "./socket.ts";
 import type { RunnerSpec } from "./spec.ts";
-import { readMessage, WireError, type Received } from "./wire.ts";
+import type { Received } from "./wire.ts";
+import { WireError } from "./wire-error.ts";
 
 export interface LinkTimings {
   ping_ms: number;
@@ -24,6 +28,8 @@ export interface LinkOptions {
   journal: Journal;
   timings?: Partial<LinkTimings>;
   runId: () => string | null;
+  /** Loads what reads messages, and whatever else must be there before the first is handled; called once, when hello is on its way. */
+  prepare: () => Promise<(text: string) => Received[]>;
   /** `changed`: somebody has just set them; else they are repeated in a welcome. */
   onSettings: (settings: RunnerSettings | null, changed: boolean) => void;
   /** A new command, already in the journal's memory; the file has it before it is acknowledged. */
@@ -40,7 +46,7 @@ const MAX_REFUSALS = 5;
 export class Link {
   readonly #options: LinkOptions;
   readonly #timings: LinkTimings;
-  #socket: WebSocket | null = null;
+  #socket: ClientSocket | null = null;
   #sender: Sender | null = null;
   #backoff: number;
   #refusals = 0;
@@ -53,6 +59,10 @@ export class Link {
   #ended = false;
   /** Highest command that this connection was told is in the file. */
   #acknowledged = 0;
+  #read: ((text: string) => Received[]) | null = null;
+  /** Messages that came before they could be read, and the socket that they came from. */
+  #early: { socket: ClientSocket; text: string }[] = [];
+  #preparing = false;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -69,31 +79,22 @@ export class Link {
     if (this.#ended) return;
     clearTimeout(this.#retry);
     const { spec } = this.#options;
-    const path = `/links/runner/${spec.session_id}`;
-    const url = spec.socket === undefined ? new URL(path, spec.server.replace(/^http/, "ws")).href : `ws+unix:${spec.socket}:${path}`;
-    let socket: WebSocket;
-    try {
-      socket = new WebSocket(url, { headers: { authorization: `Bearer ${spec.run_token}` }, perMessageDeflate: false, maxPayload: MAX_PAYLOAD, handshakeTimeout: this.#timings.connect_ms });
-    } catch (error) {
-      return this.#end({ kind: "refused", reason: `cannot connect: ${messageOf(error)}` });
-    }
+    const socket: ClientSocket = new ClientSocket(
+      {
+        url: new URL(`/links/runner/${spec.session_id}`, spec.server).href,
+        socket: spec.socket,
+        headers: { authorization: `Bearer ${spec.run_token}` },
+        maxBytes: MAX_PAYLOAD,
+        timeoutMs: this.#timings.connect_ms,
+      },
+      {
+        open: () => this.#opened(socket),
+        message: (text) => socket === this.#socket && this.#received(text),
+        refused: (status) => socket === this.#socket && this.#refused(status),
+        close: (code, reason) => socket === this.#socket && this.#closed(code, reason),
+      },
+    );
     this.#socket = socket;
-    socket.on("open", () => this.#opened(socket));
-    socket.on("message", (data, binary) => {
-      if (socket !== this.#socket) return;
-      this.#missed = 0;
-      // ws gives a Buffer, as no other binaryType is set.
-      this.#received(binary ? null : (data as Buffer).toString());
-    });
-    socket.on("unexpected-response", (_request, response) => {
-      response.resume();
-      if (socket === this.#socket) this.#refused(response.statusCode ?? 0);
-      socket.terminate();
-    });
-    socket.on("error", () => {});
-    socket.on("close", (code, reason) => {
-      if (socket === this.#socket) this.#closed(code, reason.toString());
-    });
   }
 
   /** Sends the rest, waits until the session has it, closes in order. `onEnd` follows. */
@@ -112,7 +113,7 @@ export class Link {
     this.#drop();
   }
 
-  #opened(socket: WebSocket): void {
+  #opened(socket: ClientSocket): void {
     if (socket !== this.#socket) return;
     const { spec, journal, runId } = this.#options;
     journal.flush();
@@ -122,6 +123,10 @@ export class Link {
         journal: { first: journal.last === 0 ? 0 : journal.first, last: journal.last }, last_command: journal.lastCommand, run_id: runId(),
       }),
     );
+    if (!this.#preparing) {
+      this.#preparing = true;
+      setImmediate(() => void this.#prepare());
+    }
     this.#missed = 0;
     this.#welcomeBy = setTimeout(() => this.#lost("the session does not welcome this runner"), this.#timings.connect_ms);
     this.#liveness = setInterval(() => {
@@ -131,11 +136,25 @@ export class Link {
     }, this.#timings.ping_ms);
   }
 
-  #received(text: string | null): void {
-    if (text === PONG) return;
+  async #prepare(): Promise<void> {
     try {
-      if (text === null) throw new WireError("binary messages are not spoken here");
-      for (const frame of readMessage(text)) this.#frame(frame);
+      this.#read = await this.#options.prepare();
+    } catch (error) {
+      return this.#end({ kind: "refused", reason: `the runner cannot be loaded: ${String(error)}` });
+    }
+    for (const { socket, text } of this.#early.splice(0)) if (socket === this.#socket) this.#received(text);
+  }
+
+  #received(text: string): void {
+    this.#missed = 0;
+    if (text === PONG) return;
+    const [socket, read] = [this.#socket, this.#read];
+    if (!read) {
+      if (socket) this.#early.push({ socket, text });
+      return;
+    }
+    try {
+      for (const frame of read(text)) this.#frame(frame);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#options.log(`refused a message of the session: ${error.message}`);
@@ -234,7 +253,7 @@ export class Link {
     this.#acknowledged = 0;
     clearInterval(this.#liveness);
     clearTimeout(this.#welcomeBy);
-    if (socket && socket.readyState !== WebSocket.CLOSED && socket.readyState !== WebSocket.CLOSING) socket.terminate();
+    if (socket && !socket.leaving) socket.terminate();
   }
 
   #again(delay = this.#backoff): void {
@@ -251,8 +270,4 @@ export class Link {
     this.abandon();
     this.#options.onEnd(end);
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import type { RunError } from "../../sdk/protocol/index.ts";
+import type { RunError } from "../../sdk/protocol/task.ts";
 import type { AgentProcess } from "../adapters/adapter.ts";
 import { identify, lives, marked, signal } from "../providers/proc.ts";
 import type { AgentGroup } from "./journal-line.ts";

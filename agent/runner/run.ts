@@ -1,6 +1,8 @@
 /** Owns one run: an adapter driving an agent for one task, from `running` to its last word, whatever the agent does. */
 
-import { RUN_ENDED, type EventData, type RunError, type Secret } from "../../sdk/protocol/index.ts";
+import type { EventData } from "../../sdk/protocol/event.ts";
+import type { Secret } from "../../sdk/protocol/secret.ts";
+import { RUN_ENDED, type RunError } from "../../sdk/protocol/task.ts";
 import type { Adapter, AdapterContext, AdapterOutcome } from "../adapters/adapter.ts";
 import { encode, type Unstamped } from "./bounds.ts";
 import type { Gate } from "./gate.ts";

@@ -1,15 +1,12 @@
-/** Owns a whole runner: journal, gate, link and tasks wired together; several may live in one process. */
+/** Owns a whole runner: journal and link first, so that hello is said early, then what serves the tasks; several runners may live in one process. */
 
 import { join } from "node:path";
-import { Secret } from "../../sdk/protocol/index.ts";
 import type { Adapter } from "../adapters/adapter.ts";
-import { loadAdapter } from "../adapters/registry.ts";
-import { Gate } from "./gate.ts";
 import { Journal } from "./journal.ts";
 import { FileStore, MemoryStore, type JournalStore } from "./journal-store.ts";
 import { Link, type LinkEnd, type LinkTimings } from "./link.ts";
+import type { Service } from "./service.ts";
 import type { RunnerSpec } from "./spec.ts";
-import { Tasks } from "./tasks.ts";
 
 export interface RunnerSecrets {
   api_key?: string | undefined;
@@ -41,54 +38,41 @@ export interface Runner {
 export async function createRunner(options: RunnerOptions): Promise<Runner> {
   const { spec, now = Date.now, log = () => {} } = options;
   const store = options.journal === "memory" ? new MemoryStore() : (options.journal ?? new FileStore(join(spec.state, "journal.jsonl")));
-  const journal = new Journal(store, spec);
+  const journal = await Journal.open(store, spec);
   const { promise: ended, resolve: end } = Promise.withResolvers<LinkEnd>();
-  const stamp = stamps(now);
-  const gate = new Gate({
-    session_id: spec.session_id,
-    place: { workspace: spec.workspace, home: spec.home, forbidden: [spec.state] },
-    now,
-    grants: journal.grants,
-    remember: (grants) => journal.setGrants(grants),
-    record(event, pending) {
-      const { run } = journal;
-      const start = journal.starts.find(({ run_id }) => run_id === run?.run_id);
-      if (!run || !start) throw new Error("nothing runs that could ask");
-      if (event) void journal.append({ task_id: start.task_id, run_id: start.run_id }, JSON.stringify({ at: stamp(), ...event }));
-      journal.setRun({ ...run, pending });
-    },
-  });
-  const { api_key } = options.secrets ?? {};
-  const tasks = new Tasks({
-    spec, journal, gate, stamp, log,
-    apiKey: api_key === undefined || api_key === "" ? null : new Secret(api_key),
-    adapter: async () => options.adapter ?? loadAdapter(spec.agent?.adapter ?? "custom"),
-  });
-  await tasks.recover();
+
+  let service: Service | null = null;
+  const serve = async (): Promise<Service> => {
+    const { createService } = await import("./service.ts");
+    return (service ??= createService({ spec, journal, now, log, secrets: options.secrets ?? {}, adapter: options.adapter }));
+  };
+  // What an earlier life left running is ended before anything else begins.
+  if (journal.run || journal.starts.length > 0) await (await serve()).tasks.recover();
 
   let leaving = false;
   const leave = async (reason: string, why: "canceled" | "lost") => {
     if (leaving) return;
     leaving = true;
-    await tasks.leave(reason, why);
+    await service?.tasks.leave(reason, why);
     journal.flush();
     link.finish();
   };
   const link = new Link({
     spec, journal, log,
     ...(options.timings && { timings: options.timings }),
-    runId: () => tasks.runId,
+    runId: () => service?.tasks.runId ?? null,
+    prepare: async () => (await serve()).readMessage,
     onSettings(settings, changed) {
-      gate.update(settings, changed);
-      tasks.resume();
+      service?.gate.update(settings, changed);
+      if (!leaving) service?.tasks.resume();
     },
     onCommand({ body }) {
       if (body.kind === "stop") void leave(body.reason, "canceled");
-      else tasks.handle(body);
+      else service?.tasks.handle(body);
     },
     onEnd(reason) {
       // Refused for good: nobody will take what still runs.
-      void tasks.leave(reason.reason, "lost").then(() => {
+      void Promise.resolve(service?.tasks.leave(reason.reason, "lost")).then(() => {
         journal.close();
         end(reason);
       });
@@ -96,32 +80,17 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   });
   journal.onFault = (fault) => {
     log(`the journal cannot be written: ${fault.message}`);
-    tasks.fail(fault);
+    service?.tasks.fail(fault);
   };
   link.connect();
   if (journal.stop !== null) void leave(journal.stop, "canceled");
-  else if (!options.adapter && spec.agent) void loadAdapter(spec.agent.adapter).catch((error: unknown) => log(`adapter ${spec.agent?.adapter}: ${String(error)}`));
 
   return {
     ended,
     stop: (reason) => void leave(reason, "lost"),
     kill() {
       link.abandon();
-      store.close();
+      journal.abandon();
     },
-  };
-}
-
-/** RFC 3339 times, formatted once a millisecond. */
-function stamps(now: () => number): () => string {
-  let at = Number.NaN;
-  let text = "";
-  return () => {
-    const current = now();
-    if (current !== at) {
-      at = current;
-      text = new Date(current).toISOString();
-    }
-    return text;
   };
 }

@@ -1,7 +1,8 @@
 /** Owns what a runner is started with: the schema of `runner.json`, which the daemon writes and the runner reads. */
 
 import * as z from "zod";
-import { env, idOf, slug } from "../../sdk/protocol/index.ts";
+import { idOf } from "../../sdk/protocol/ids.ts";
+import { env, slug } from "../../sdk/protocol/values.ts";
 
 /** How to start an agent: which adapter speaks to it, and its command. `binary` is looked up on PATH where it holds no slash. */
 export const agentLaunch = z.object({

@@ -1,6 +1,6 @@
 /** Owns the task loop: one run after another, in the order of the commands; recovery of what an earlier life left open. */
 
-import type { CommandBody } from "../../sdk/protocol/index.ts";
+import type { CommandBody } from "../../sdk/protocol/runner-link.ts";
 import type { TaskStart } from "./journal-line.ts";
 import { killLeftovers } from "./process.ts";
 import { diskError, endUnrun, Run, type RunParts } from "./run.ts";

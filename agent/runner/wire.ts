@@ -1,15 +1,13 @@
 /** Owns reading what the session's object sends: capped, parsed, refused by name; settings that do not parse close the gate, not the link. */
 
-import { objectFrame, type ObjectFrame, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import { objectFrame, type ObjectFrame, type RunnerSettings } from "../../sdk/protocol/runner-link.ts";
+import { WireError } from "./wire-error.ts";
 
 /** The object's frames, with settings null where they were sent and do not parse. */
 export type Received =
   | Exclude<ObjectFrame, { type: "welcome" }>
   | (Omit<Extract<ObjectFrame, { type: "welcome" }>, "settings"> & { settings: RunnerSettings | null })
   | { type: "settings.broken"; frame: Extract<ObjectFrame, { type: "command" }>; why: string };
-
-/** A message that breaks the protocol; the link is closed and says why. */
-export class WireError extends Error {}
 
 const SAFE: RunnerSettings = { edit_mode: "off", rules: [] };
 

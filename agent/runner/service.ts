@@ -1,0 +1,64 @@
+/** Owns what serves the tasks: gate, task loop, adapter, reader of messages. It is loaded while hello is on its way to the session. */
+
+import { Secret } from "../../sdk/protocol/secret.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import { loadAdapter } from "../adapters/registry.ts";
+import { Gate } from "./gate.ts";
+import type { Journal } from "./journal.ts";
+import type { RunnerSecrets } from "./runner.ts";
+import type { RunnerSpec } from "./spec.ts";
+import { Tasks } from "./tasks.ts";
+import { readMessage, type Received } from "./wire.ts";
+
+export interface ServiceOptions {
+  spec: RunnerSpec;
+  journal: Journal;
+  secrets: RunnerSecrets;
+  adapter: Adapter | undefined;
+  now: () => number;
+  log: (line: string) => void;
+}
+
+export interface Service {
+  gate: Gate;
+  tasks: Tasks;
+  readMessage: (text: string) => Received[];
+}
+
+/** Wires gate and task loop to the journal; the adapter is loaded at once where there is one to load. */
+export function createService({ spec, journal, secrets, adapter, now, log }: ServiceOptions): Service {
+  const stamp = stamps(now);
+  const gate = new Gate({
+    session_id: spec.session_id,
+    place: { workspace: spec.workspace, home: spec.home, forbidden: [spec.state] },
+    now,
+    grants: journal.grants,
+    remember: (grants) => journal.setGrants(grants),
+    record(event, pending) {
+      const { run } = journal;
+      const start = journal.starts.find(({ run_id }) => run_id === run?.run_id);
+      if (!run || !start) throw new Error("nothing runs that could ask");
+      if (event) void journal.append({ task_id: start.task_id, run_id: start.run_id }, JSON.stringify({ at: stamp(), ...event }));
+      journal.setRun({ ...run, pending });
+    },
+  });
+  const { api_key } = secrets;
+  const load = async () => adapter ?? loadAdapter(spec.agent?.adapter ?? "custom");
+  if (spec.agent) load().catch((error: unknown) => log(`the adapter ${spec.agent?.adapter} cannot be loaded: ${String(error)}`));
+  const tasks = new Tasks({ spec, journal, gate, stamp, log, apiKey: api_key === undefined || api_key === "" ? null : new Secret(api_key), adapter: load });
+  return { gate, tasks, readMessage };
+}
+
+/** RFC 3339 times, formatted once a millisecond. */
+function stamps(now: () => number): () => string {
+  let at = Number.NaN;
+  let text = "";
+  return () => {
+    const current = now();
+    if (current !== at) {
+      at = current;
+      text = new Date(current).toISOString();
+    }
+    return text;
+  };
+}
