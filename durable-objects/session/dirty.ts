@@ -18,6 +18,7 @@ export class Dirty {
   readonly #sql: Sql;
   #count: number;
   #bus: number;
+  readonly #fresh = new Map<string, Mark>();
   #carried: Mark[] = [];
   #busMoved = false;
   #seen = 0;
@@ -32,9 +33,25 @@ export class Dirty {
   get any(): boolean {
     return this.#count > 0;
   }
+  /** Notes a change; `write` stores it with the rest of its turn. */
   mark(resource: Resource, id: string, version: number): void {
-    this.#sql.exec("insert into outbox values (?1, ?2, ?3) on conflict (resource, id) do update set version = max(version, ?3)", resource, id, version);
-    this.#count++;
+    const known = this.#fresh.get(id);
+    if (!known || known.version < version) this.#fresh.set(id, { resource, id, version });
+  }
+  /** Stores what was marked, in one statement. */
+  write(): void {
+    if (this.#fresh.size === 0) return;
+    this.#sql.exec(
+      `insert into outbox select value ->> 'resource', value ->> 'id', value ->> 'version' from json_each(?) where true
+        on conflict (resource, id) do update set version = max(version, excluded.version)`,
+      JSON.stringify([...this.#fresh.values()]),
+    );
+    this.#count += this.#fresh.size;
+    this.#fresh.clear();
+  }
+  /** Forgets what was marked: its turn is undone. */
+  undo(): void {
+    this.#fresh.clear();
   }
   /** The first marks, coalesced by resource. */
   first(limit: number): Mark[] {

@@ -1,6 +1,6 @@
 /** Owns the turn: steps of the machine and their effects go into storage in one transaction, and only then reach outwards. */
 
-import { newChildId, newId, type ErrorBody, type EventItem, type Session } from "../../sdk/protocol/index.ts";
+import { newChildId, newId, type ErrorBody, type EventItem, type Runner, type Session } from "../../sdk/protocol/index.ts";
 import { alarmMove, earliest } from "../base/deadlines.ts";
 import { migrate } from "../base/sql.ts";
 import { Log, LOG_TABLES, type Block } from "./log.ts";
@@ -39,6 +39,7 @@ export class Engine {
   readonly #commands: Commands;
   readonly #states: States;
   readonly #listeners: Listener[] = [];
+  readonly #freshRunners = new Map<string, Runner>();
   #state: State;
   #alarm: number | null = null;
   /** Deadlines of others that share the alarm. */
@@ -88,10 +89,15 @@ export class Engine {
     try {
       this.storage.transactionSync(() => {
         body(turn);
+        for (const runner of this.#freshRunners.values()) this.runners.put(runner);
+        this.#freshRunners.clear();
+        this.dirty.write();
         this.#states.save(before, this.#state);
       });
     } catch (error) {
       this.#state = before;
+      this.#freshRunners.clear();
+      this.dirty.undo();
       this.log.reload();
       throw error;
     }
@@ -152,7 +158,8 @@ export class Engine {
         this.runs.put(effect.value);
         return this.dirty.mark("run", effect.value.id, effect.value.version);
       case "put.runner":
-        this.runners.put(effect.value);
+        // A turn may change it more than once.
+        this.#freshRunners.set(effect.value.id, effect.value);
         return this.dirty.mark("runner", effect.value.id, effect.value.version);
       case "put.permission":
         this.permissions.put(effect.value);

@@ -1,7 +1,7 @@
 /** Owns the session's tables: the state in slices, and a class per record over its own rows. */
 
 import type { Permission, Run, Runner, Task } from "../../sdk/protocol/index.ts";
-import { columns, type Sql } from "../base/sql.ts";
+import { columns, MAX_COLUMN_CHARS, type Sql } from "../base/sql.ts";
 import { EMPTY, type CommandRecord, type State, type TaskRecord } from "./state.ts";
 
 export const STORE_TABLES: readonly string[] = [
@@ -39,9 +39,14 @@ export class States {
     return { ...EMPTY, ...(slices as Partial<State>), queue: tasks.pending(), commands: commands.all(), permissions: permissions.pending() };
   }
   save(before: State, after: State): void {
-    for (const name of SLICES) {
-      if (before[name] !== after[name]) this.#sql.exec("insert into slices values (?1, ?2) on conflict (name) do update set value = ?2", name, JSON.stringify(after[name]));
-    }
+    const changed = SLICES.filter((name) => before[name] !== after[name]);
+    if (changed.length === 0) return;
+    const values = JSON.stringify(changed.map((name) => [name, JSON.stringify(after[name])]));
+    if (values.length > MAX_COLUMN_CHARS) return changed.forEach((name) => this.#put(JSON.stringify([[name, JSON.stringify(after[name])]])));
+    this.#put(values);
+  }
+  #put(pairs: string): void {
+    this.#sql.exec("insert into slices select value ->> 0, value ->> 1 from json_each(?) where true on conflict (name) do update set value = excluded.value", pairs);
   }
 }
 

@@ -17,6 +17,7 @@ export interface FleetRequest {
   token: string;
   size: number;
   scenario: Scenario;
+  spread_ms?: number;
 }
 
 /** One run as the agent saw it: epoch milliseconds with fractions. */
