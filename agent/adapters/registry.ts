@@ -10,6 +10,9 @@ const ADAPTERS: Readonly<Record<AgentLaunch["adapter"], () => Promise<Adapter>>>
   custom: async () => (await import("./custom.ts")).custom,
 };
 
+/** Every adapter's name. */
+export const ADAPTER_NAMES = Object.keys(ADAPTERS) as AgentLaunch["adapter"][];
+
 /** The adapter of that name. */
 export function loadAdapter(name: AgentLaunch["adapter"]): Promise<Adapter> {
   return ADAPTERS[name]();

@@ -19,8 +19,14 @@ function die(code: number, why: string): never {
   process.exit(code);
 }
 
-function readSpec(path: string | undefined): RunnerSpec {
-  if (path === undefined) return die(EXIT.bad_spec, "usage: runner.js RUNNER.JSON");
+/** Started without anything to do, it loads all that it may ever need: so the compile cache that a host fills once covers what is loaded late. */
+async function loadAll(): Promise<never> {
+  const { ADAPTER_NAMES, loadAdapter } = await import("../adapters/registry.ts");
+  await Promise.allSettled([import("./service.ts"), import("./journal-read.ts"), ...ADAPTER_NAMES.map(loadAdapter)]);
+  return die(EXIT.bad_spec, "usage: runner.js RUNNER.JSON");
+}
+
+function readSpec(path: string): RunnerSpec {
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(path, "utf8"));
@@ -62,7 +68,8 @@ function readSecrets(): Promise<RunnerSecrets> {
   });
 }
 
-const spec = readSpec(process.argv[2]);
+const [, , path] = process.argv;
+const spec = path === undefined ? await loadAll() : readSpec(path);
 const runner = await createRunner({ spec, secrets: await readSecrets(), log });
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => runner.stop("the host stops the runner"));
 const end = await runner.ended;

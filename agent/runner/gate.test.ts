@@ -1,0 +1,121 @@
+import { describe, expect, it } from "vitest";
+import { newId, newChildId, type CommandBody, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import { Gate, type GateOptions, type PermissionEvent } from "./gate.ts";
+
+const session_id = newId("session", 0);
+const run_id = newChildId("run", session_id, 0);
+const OPEN: RunnerSettings = { edit_mode: "off", rules: [] };
+const bash = (command: string, signal?: AbortSignal) => ({ tool: "Bash", input: { command }, ...(signal && { signal }) });
+
+function setUp(settings: RunnerSettings | null = OPEN, more: Partial<GateOptions> = {}) {
+  const events: PermissionEvent[] = [];
+  const pending: string[][] = [];
+  const gate = new Gate({
+    session_id, place: { workspace: "/w", home: "/h" }, now: () => 0, grants: [], remember: () => {},
+    record: (event, ids) => {
+      if (event) events.push(event);
+      pending.push(ids);
+    },
+    ...more,
+  });
+  if (settings) gate.update(settings, true);
+  const asked = () => events.flatMap((event) => (event.type === "permission.requested" ? [event.data] : []));
+  const answer = (id: string, more: Partial<Extract<CommandBody, { kind: "permission.answer" }>> = {}) => gate.answer({ kind: "permission.answer", permission_id: id, run_id, decision: "approved", reason: null, scope: "once", ...more });
+  return { gate, events, pending, asked, answer };
+}
+
+describe("a gate that cannot do its work", () => {
+  it("denies, and says why", async () => {
+    const { gate } = setUp(null);
+    expect(gate.fault).toContain("has not sent its rules");
+    expect(await gate.check(bash("ls"))).toMatchObject({ allow: false });
+    gate.update(null, false);
+    expect(gate.fault).toContain("do not parse");
+    gate.update(OPEN, true);
+    expect(gate.fault).toBeNull();
+  });
+
+  it("denies where a question cannot be recorded", async () => {
+    const { gate } = setUp(OPEN, {
+      record: () => {
+        throw new Error("no journal");
+      },
+    });
+    expect(await gate.check(bash("touch x"))).toEqual({ allow: false, reason: "the permission gate failed: no journal" });
+  });
+
+  it("denies what it cannot even read", async () => {
+    const { gate } = setUp();
+    const cyclic: { tool: string; input: never } = { tool: "x", input: undefined as never };
+    expect(await gate.check(cyclic)).toMatchObject({ allow: false });
+  });
+});
+
+describe("a question", () => {
+  it("is withdrawn when the agent takes it back, before it is asked or after", async () => {
+    const { gate, events } = setUp();
+    const before = AbortSignal.abort();
+    expect(await gate.check(bash("touch x", before))).toMatchObject({ allow: false });
+    expect(events).toEqual([]);
+    const controller = new AbortController();
+    const answered = gate.check(bash("touch x", controller.signal));
+    controller.abort();
+    expect(await answered).toMatchObject({ allow: false, reason: "the question was taken back" });
+    expect(events.map(({ type }) => type)).toEqual(["permission.requested", "permission.withdrawn"]);
+  });
+
+  it("is answered once; what comes later changes nothing", async () => {
+    const { gate, asked, answer, pending } = setUp();
+    const answered = gate.check(bash("touch x"));
+    const id = asked()[0]?.permission_id ?? "";
+    answer(id, { decision: "denied", reason: "no" });
+    answer(id);
+    answer("perm_unknown");
+    expect(await answered).toEqual({ allow: false, reason: "no" });
+    expect(pending).toEqual([[id], []]);
+  });
+
+  it("shows what it can of a huge call, and says that there is more", () => {
+    const { gate, asked } = setUp();
+    void gate.check({ tool: "Write", input: { file_path: "/w/a", content: "x".repeat(1_000_000) } });
+    const [data] = asked();
+    expect(JSON.stringify(data?.input).length).toBeLessThan(65_536);
+    expect(data?.reasons[0]).toMatch(/characters longer than is shown/);
+  });
+});
+
+describe("edit mode", () => {
+  const write = { tool: "Write", input: { file_path: "/w/a" } };
+  it("`turn` ends with the task, and a welcome that repeats it does not renew it", async () => {
+    const { gate, asked } = setUp({ edit_mode: "turn", rules: [] });
+    expect(await gate.check(write)).toEqual({ allow: true });
+    gate.turnEnds();
+    void gate.check(write);
+    expect(asked()).toHaveLength(1);
+    gate.update({ edit_mode: "turn", rules: [] }, false);
+    void gate.check(write);
+    expect(asked()).toHaveLength(2);
+    gate.update({ edit_mode: "turn", rules: [] }, true);
+    expect(await gate.check(write)).toEqual({ allow: true });
+  });
+
+  it("`session` outlives tasks", async () => {
+    const { gate } = setUp({ edit_mode: "session", rules: [] });
+    gate.turnEnds();
+    expect(await gate.check(write)).toEqual({ allow: true });
+  });
+});
+
+describe("an approval for the session", () => {
+  it("is remembered, also by the runner's next life", async () => {
+    const remembered: unknown[] = [];
+    const first = setUp(OPEN, { remember: (grants) => void (remembered[0] = grants) });
+    const answered = first.gate.check(bash("touch a"));
+    first.answer(first.asked()[0]?.permission_id ?? "", { scope: "session" });
+    expect(await answered).toEqual({ allow: true });
+    first.gate.turnEnds();
+    expect(await first.gate.check(bash("touch b"))).toEqual({ allow: true });
+    const second = setUp(OPEN, { grants: remembered[0] as never });
+    expect(await second.gate.check(bash("touch c"))).toEqual({ allow: true });
+  });
+});
