@@ -32,6 +32,8 @@ const TIMEOUT_GRACE_SECONDS = 10;
 
 export class Run {
   readonly start: TaskStart;
+  /** Resolves when nothing of the run's processes is left, which may be after its end. */
+  gone: Promise<void> = Promise.resolve();
   readonly #parts: RunParts;
   readonly #interrupt = new AbortController();
   readonly #processes: RunProcesses;
@@ -70,7 +72,7 @@ export class Run {
     for (const timer of [timeout, ...this.#timers]) clearTimeout(timer);
     this.#processes.signal("SIGKILL");
     this.#end(end);
-    await this.#processes.reap();
+    this.gone = this.#processes.reap();
   }
 
   /** Interrupts the agent; after the grace its processes are terminated, then killed, then the run is ended without them. */

@@ -14,6 +14,8 @@ export class Tasks {
   #current: Run | null = null;
   #loop: Promise<void> = Promise.resolve();
   #leaving: string | null = null;
+  /** What is left of ended runs and being killed. */
+  readonly #going = new Set<Promise<void>>();
 
   constructor(parts: RunParts) {
     this.#parts = parts;
@@ -70,16 +72,18 @@ export class Tasks {
     this.#refuseWaiting(reason);
     this.#current?.cancel(why, LEAVING_GRACE_SECONDS, reason);
     await this.#loop;
+    await Promise.all(this.#going);
   }
 
   async #work(): Promise<void> {
     for (let start = this.#waiting.shift(); start; start = this.#waiting.shift()) {
-      this.#current = new Run(this.#parts, start);
-      try {
-        await this.#current.execute();
-      } finally {
-        this.#current = null;
-      }
+      const run = new Run(this.#parts, start);
+      this.#current = run;
+      await run.execute();
+      this.#current = null;
+      // What has escaped its process group is looked for while the next run begins.
+      const gone = run.gone.catch((error: unknown) => this.#parts.log(`what is left of ${start.run_id} cannot be ended: ${String(error)}`)).finally(() => this.#going.delete(gone));
+      this.#going.add(gone);
     }
   }
 
