@@ -56,6 +56,8 @@ export class Journal {
   grants: readonly Grant[] = [];
   stop: string | null = null;
   lastCommand = 0;
+  /** Highest command that is in the file. */
+  writtenCommand = 0;
   /** Why the file cannot be written; null while it can. */
   fault: Error | null = null;
   /** Called after every turn that wrote something. */
@@ -174,6 +176,7 @@ export class Journal {
     const text = lineText({ ...change, ...(acked !== undefined && { acked }) }, fresh);
     // Where an earlier line is missing, only the whole tells the truth.
     const written = this.fault ? this.#write(() => this.#store.replace(this.#whole(fresh))) : this.#write(() => this.#store.append(text));
+    if (written) this.writtenCommand = this.lastCommand;
     for (const block of fresh) this.#blocks.push(block);
     this.#chars += this.#turnChars;
     this.#open = [];
@@ -310,7 +313,7 @@ export class Journal {
       this.#chars += inner.length + 1;
       this.#last = from + items.length - 1;
     }
-    if (line.command !== undefined) this.lastCommand = line.command;
+    if (line.command !== undefined) this.lastCommand = this.writtenCommand = line.command;
     for (const start of line.starts ?? []) if (start.kind === "task.start") this.starts.push(start);
     for (const ended of line.ended ?? []) {
       const at = this.starts.findIndex(({ run_id }) => run_id === ended);

@@ -192,8 +192,8 @@ export class Link {
     const taken = journal.receive(command);
     if (taken === "gap") throw new WireError(`command ${command.id} after ${journal.lastCommand}`);
     if (taken === "seen") {
-      this.#sender.acknowledgeCommand(journal.lastCommand);
-      return this.#sender.pump();
+      this.#acknowledged = 0;
+      return this.#written();
     }
     if (command.body.kind === "settings") onSettings(frame.type === "settings.broken" ? null : command.body.settings, true);
     else onCommand(command);
@@ -204,11 +204,12 @@ export class Link {
     const { journal } = this.#options;
     if (this.#sender) {
       // What is not in the file is not ours to acknowledge.
-      if (!journal.fault && journal.lastCommand > this.#acknowledged) {
-        this.#acknowledged = journal.lastCommand;
-        this.#sender.acknowledgeCommand(journal.lastCommand);
+      if (journal.writtenCommand > this.#acknowledged) {
+        this.#acknowledged = journal.writtenCommand;
+        this.#sender.acknowledgeCommand(journal.writtenCommand);
       }
-      this.#sender.pump();
+      // On leaving, nothing waits for company.
+      this.#sender.pump(this.#stopping);
     }
     if (this.#stopping && this.#sender && journal.drained) {
       this.#socket?.close(CLOSE.stopped, "stopped");

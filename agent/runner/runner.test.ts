@@ -248,7 +248,7 @@ describe("the gate", () => {
 describe("a runner's death and return", () => {
   it("reports the run as lost, takes its questions back, kills what is left, and goes on", async () => {
     const first = await runner();
-    const { run_id } = server.task(steps(["fork", true], ["record", { type: "result", text: "half", conversation: "kept" }], ["ask", "Bash", { command: "touch x" }]));
+    const { run_id } = server.task(steps(["fork", true], ["ask", "Bash", { command: "touch x" }]), { conversation: "kept" });
     const { permission_id } = await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     const child = Number(server.of("message", run_id)[0]?.text.split(" ")[1]);
     const agent = Number(server.of("run.status", run_id)[0]?.pid);
