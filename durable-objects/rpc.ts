@@ -61,7 +61,7 @@ export interface SessionRpc {
 
   // fetch():
   //   GET /runner   WebSocket upgrade, `Authorization: Bearer gtok_…`
-  //   GET /viewer   WebSocket upgrade; query as LogQuery plus `flow=1`; header `x-marionette-actor: <Actor as JSON>` set by the worker
+  //   GET /viewer   WebSocket upgrade; query as LogQuery plus `flow=1`; headers `x-marionette-actor: <Actor as JSON>`, `x-marionette-stream: <counted stream>` set by the worker
 }
 
 export interface LeaseRequest {

@@ -29,6 +29,7 @@ export class Fakes implements Neighbours {
   readonly destroyed: string[] = [];
   readonly forgotten: string[] = [];
   readonly published: BusEvent[] = [];
+  readonly closedStreams: string[] = [];
   lease: () => Result<LeaseAnswer> = () => ok({ granted: true, host_id: this.hostId });
   spawn: () => Promise<Result<Spawned>> = async () => ok({ ok: true, provider: "process", sandbox: "process", isolation: "none" });
 
@@ -53,7 +54,7 @@ export class Fakes implements Neighbours {
     };
   }
   tenant() {
-    return { publish: async (_session: string, events: BusEvent[]) => void this.published.push(...events) };
+    return { publish: async (_session: string, events: BusEvent[]) => void this.published.push(...events), closeStream: async (stream: string) => void this.closedStreams.push(stream) };
   }
 }
 
@@ -117,8 +118,8 @@ export class Subject {
     if (!response.webSocket) throw new Error(`refused: ${response.status}`);
     return new RunnerClient(response.webSocket, spec);
   }
-  async viewer(query = "", by: Actor = actor): Promise<ViewerClient> {
-    const response = await this.stub.fetch(`http://session/viewer?${query}`, { headers: { upgrade: "websocket", "x-marionette-actor": JSON.stringify(by) } });
+  async viewer(query = "", by: Actor = actor, stream?: string): Promise<ViewerClient> {
+    const response = await this.stub.fetch(`http://session/viewer?${query}`, { headers: { upgrade: "websocket", "x-marionette-actor": JSON.stringify(by), ...(stream !== undefined && { "x-marionette-stream": stream }) } });
     if (!response.webSocket) throw new Error(`refused: ${response.status}`);
     return new ViewerClient(response.webSocket);
   }

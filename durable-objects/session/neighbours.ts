@@ -10,7 +10,7 @@ import type { Call, Chore } from "./state.ts";
 export interface Neighbours {
   pool(tenantId: string, pool: string): Pick<PoolRpc, "request" | "release" | "setIdle">;
   host(hostId: string): Pick<HostRpc, "spawn" | "destroy" | "forget">;
-  tenant(tenantId: string): Pick<TenantRpc, "publish">;
+  tenant(tenantId: string): Pick<TenantRpc, "publish" | "closeStream">;
 }
 
 export function neighboursOf(env: ObjectsEnv): Neighbours {

@@ -34,7 +34,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
       const engine = new Engine(ctx.storage);
       this.engine = engine;
-      this.#viewers = new Viewers(ctx, engine);
+      this.#viewers = new Viewers(ctx, engine, (stream) => waitUntil(this.#freeStream(stream)));
       this.#link = new RunnerLink(ctx, engine);
       this.#caller = new Caller(engine, () => this.neighbours, waitUntil);
       this.outbox = new Outbox(engine, portsOf(env).projection, () => this.neighbours, waitUntil);
@@ -59,7 +59,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const parsed = logQuery.safeParse({ ...Object.fromEntries(query), ...lists });
       if (!parsed.success) return Response.json({ error: invalid(parsed.error, "query").toBody() }, { status: ERRORS.bad_request.status });
       if (parsed.data.task_id !== undefined && !this.api.readTask(actor, parsed.data.task_id).ok) return refuse("not_found", "no task of that id");
-      return this.#viewers.accept(parsed.data, query.get("flow") === "1");
+      return this.#viewers.accept(parsed.data, query.get("flow") === "1", request.headers.get("x-marionette-stream"));
     }
 
     override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
@@ -82,6 +82,11 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       this.engine.setAlarm();
     }
 
+    /** The tenant counts open streams; a place that is not given back expires there. */
+    async #freeStream(stream: string): Promise<void> {
+      const tenant = this.engine.state.session?.tenant_id;
+      if (tenant) await this.neighbours.tenant(tenant).closeStream(stream).catch(() => {});
+    }
     #isRunner(socket: WebSocket): boolean {
       return this.ctx.getTags(socket).includes(RUNNER_TAG);
     }

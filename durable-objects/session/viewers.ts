@@ -1,6 +1,6 @@
 /** Owns the viewers' hibernatable sockets: history in bounded pieces, then live, without gap or double, within a window where it is asked for. */
 
-import { CLOSE, TASK_ENDED, VIEWER_WINDOW_CHARS, viewerAck, fail, type ErrorBody, type EventItem, type LogQuery } from "../../sdk/protocol/index.ts";
+import { CLOSE, TASK_ENDED, VIEWER_UNCHECKED_CHARS, VIEWER_WINDOW_CHARS, viewerAck, fail, type ErrorBody, type EventItem, type LogQuery } from "../../sdk/protocol/index.ts";
 import type { Done, Engine } from "./engine.ts";
 import { bitsOf, filterOf, type LogFilter } from "./log-filter.ts";
 import { look, type Block, type Seen } from "./log.ts";
@@ -23,19 +23,30 @@ interface Viewer {
   told: boolean;
   /** Characters on their way, by the `seq` whose acknowledgement frees them. */
   window: { seq: number; chars: number }[];
+  /** Characters that a viewer without flow control was sent. */
+  unchecked: number;
+  /** The stream that the worker counts for this socket. */
+  readonly stream: string | null;
   pumping: boolean;
   over: boolean;
 }
-type Memory = Pick<Viewer, "filter" | "flow" | "cursor" | "live" | "told"> & { unacknowledged: number };
+type Memory = Pick<Viewer, "filter" | "flow" | "cursor" | "live" | "told" | "unchecked" | "stream"> & {
+  unacknowledged: number;
+  /** Last number that was sent and is not acknowledged. */
+  sent: number;
+};
 
 export class Viewers {
   readonly #ctx: DurableObjectState;
   readonly #engine: Engine;
   readonly #viewers = new Map<WebSocket, Viewer>();
+  readonly #left: (stream: string) => void;
 
-  constructor(ctx: DurableObjectState, engine: Engine) {
+  /** `left` is told of every counted stream that has ended. */
+  constructor(ctx: DurableObjectState, engine: Engine, left: (stream: string) => void) {
     this.#ctx = ctx;
     this.#engine = engine;
+    this.#left = left;
     for (const socket of ctx.getWebSockets(VIEWER_TAG)) this.#recall(socket);
     engine.listen((done) => this.#deliver(done));
   }
@@ -46,13 +57,13 @@ export class Viewers {
   }
 
   /** The upgrade of a viewer whose query is valid and whose tenant is the session's. */
-  accept(query: LogQuery, flow: boolean): Response {
+  accept(query: LogQuery, flow: boolean, stream: string | null): Response {
     const filter = filterOf(query);
     const { log } = this.#engine;
     const cursor = Math.min(log.last, query.tail === undefined ? (query.after ?? 0) : log.tail(query.tail, filter));
     const pair = new WebSocketPair();
     this.#ctx.acceptWebSocket(pair[1], [VIEWER_TAG]);
-    const viewer: Viewer = { socket: pair[1], filter, flow, cursor, live: false, told: false, window: [], pumping: false, over: false };
+    const viewer: Viewer = { socket: pair[1], filter, flow, cursor, live: false, told: false, window: [], unchecked: 0, stream, pumping: false, over: false };
     this.#viewers.set(pair[1], viewer);
     this.#remember(viewer);
     this.#pump(viewer);
@@ -71,9 +82,12 @@ export class Viewers {
   }
 
   closed(socket: WebSocket): void {
-    const viewer = this.#viewers.get(socket);
-    if (viewer) viewer.over = true;
+    const viewer = this.#viewers.get(socket) ?? this.#recall(socket);
     this.#viewers.delete(socket);
+    if (viewer.over) return;
+    viewer.over = true;
+    if (viewer.stream !== null) this.#left(viewer.stream);
+    socket.serializeAttachment({ ...memoryOf(viewer), stream: null } satisfies Memory);
   }
 
   #acknowledge(viewer: Viewer, message: string | ArrayBuffer): ErrorBody | null {
@@ -183,11 +197,16 @@ export class Viewers {
   }
 
   #send(viewer: Viewer, text: string): void {
+    if (viewer.over) return;
     try {
       viewer.socket.send(text);
     } catch {
-      this.closed(viewer.socket);
+      return this.closed(viewer.socket);
     }
+    if (viewer.flow) return;
+    // Nobody can see how much of it lies in the runtime's memory.
+    viewer.unchecked += text.length;
+    if (viewer.unchecked > VIEWER_UNCHECKED_CHARS) this.#close(viewer, CLOSE.again, "much was sent without a word: go on with after=, or ask for flow=1");
   }
   #close(viewer: Viewer, code: number, reason: string): void {
     this.closed(viewer.socket);
@@ -200,21 +219,23 @@ export class Viewers {
   }
 
   #remember(viewer: Viewer): void {
-    const { filter, flow, cursor, live, told } = viewer;
-    const memory: Memory = { filter, flow, cursor, live, told, unacknowledged: outstanding(viewer) };
-    viewer.socket.serializeAttachment(memory);
+    if (!viewer.over) viewer.socket.serializeAttachment(memoryOf(viewer));
   }
   /** An object hibernates only after it has sent all that it had, so a live viewer has seen everything. */
   #recall(socket: WebSocket): Viewer {
-    const { unacknowledged, ...memory } = socket.deserializeAttachment() as Memory;
+    const { unacknowledged, sent, ...memory } = socket.deserializeAttachment() as Memory;
     const cursor = memory.live ? this.#engine.log.last : memory.cursor;
-    const window = unacknowledged > 0 ? [{ seq: cursor, chars: unacknowledged }] : [];
+    const window = unacknowledged > 0 ? [{ seq: sent, chars: unacknowledged }] : [];
     const viewer: Viewer = { ...memory, socket, cursor, window, pumping: false, over: false };
     this.#viewers.set(socket, viewer);
     return viewer;
   }
 }
 
+function memoryOf(viewer: Viewer): Memory {
+  const { filter, flow, cursor, live, told, unchecked, stream, window } = viewer;
+  return { filter, flow, cursor, live, told, unchecked, stream, unacknowledged: outstanding(viewer), sent: window.at(-1)?.seq ?? cursor };
+}
 function outstanding({ window }: Viewer): number {
   return window.reduce((sum, { chars }) => sum + chars, 0);
 }

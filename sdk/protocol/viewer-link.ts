@@ -49,6 +49,8 @@ export interface EventPage {
 
 /** Unacknowledged characters that the object sends at most to a viewer that asked for flow control (`flow=1`). */
 export const VIEWER_WINDOW_CHARS = 4 * 1024 * 1024;
+/** What a viewer without flow control is sent at most on one connection; then it is closed with `again`, and goes on with `after=`. */
+export const VIEWER_UNCHECKED_CHARS = 64 * 1024 * 1024;
 
 /** Down. A block's items may be a filtered part of what was stored: then `seqs` numbers them one by one. */
 export const viewerEvents = eventBlock.extend({ type: z.literal("events"), seqs: z.array(z.number().int()).optional() });

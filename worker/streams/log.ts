@@ -5,7 +5,7 @@ import { Failure, type LogQuery, type ViewerFrame } from "../../sdk/protocol/ind
 import { call } from "../calls.ts";
 import { actorOf, type Ctx } from "../context.ts";
 import { counted, eventsOf, plainText, sse, streamed, textOf, type Reading } from "./log-stream.ts";
-import { actorHeaders, FrameSource, upgrade } from "./source.ts";
+import { actorHeaders, FrameSource, STREAM_HEADER, upgrade } from "./source.ts";
 
 /** What a client asks for, by its headers. */
 export function wants(c: Ctx, follow: boolean): "socket" | "sse" | "text" | "json" {
@@ -59,9 +59,18 @@ export async function logAnswer(c: Ctx, sessionId: string, { flow, ...asked }: L
   if (query.after !== undefined && query.tail !== undefined) throw new Failure("bad_request", "tail: not together with after", { details: { tail: "not together with after" } });
   const shape = wants(c, follow);
   const stub = () => sessionStub(c.env, sessionId);
-  const open = (more: Record<string, string>) => upgrade(stub, `/viewer${search(query, more)}`, actorHeaders(actor));
+  const open = (more: Record<string, string>, headers: Record<string, string> = {}) => upgrade(stub, `/viewer${search(query, more)}`, { ...actorHeaders(actor), ...headers });
 
-  if (shape === "socket") return handed(c, await open(flow ? { flow: "1" } : {}));
+  if (shape === "socket") {
+    // The object gives the place back when the socket closes.
+    const refused = await counted(c, actor.tenant_id);
+    try {
+      return handed(c, await open(flow ? { flow: "1" } : {}, { [STREAM_HEADER]: c.get("request_id") }));
+    } catch (error) {
+      refused();
+      throw error;
+    }
+  }
   flowless(flow);
   if (shape === "json" || (shape === "text" && !follow)) {
     const page: LogPage = await call(() => stub().readLog(actor, query));
