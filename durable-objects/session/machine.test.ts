@@ -272,6 +272,16 @@ describe("a session", () => {
     expect(world.answered).toEqual(expect.arrayContaining([{ kind: "lease.release", epoch: 1 }, { kind: "host.forget", host_id: HOST }]));
     expect(nextDeadline(world.state)).toBeNull();
   });
+  it("that allows edits until the task ends does not allow them in the next one", () => {
+    const world = new Simulation().attached();
+    world.task();
+    world.task();
+    world.feed({ type: "session.update", patch: { edit_mode: "turn" } }).reports("running").reports("completed");
+    expect(world.state.session?.edit_mode).toBe("off");
+    // The runner hears of it before it begins the next task.
+    expect(world.commands("settings")).toHaveLength(2);
+    expect(world.commands("settings").at(-1)?.id).toBeLessThan(world.commands("task.start").at(-1)?.id ?? 0);
+  });
   it("tells its runner when rules or edit mode change", () => {
     const world = new Simulation().attached();
     world.feed({ type: "session.update", patch: { edit_mode: "session" } }).feed({ type: "session.update", patch: { rules: [{ verdict: "allow" }] } }).feed({ type: "session.update", patch: { name: "x" } });

@@ -11,8 +11,10 @@ import type { Neighbours } from "./neighbours.ts";
 
 /** The first change after a quiet while leaves so soon … */
 const DEBOUNCE_MS = 50;
-/** … and changes that follow share a round: a busy session costs the database one transaction, and the bus two messages, a second. */
-const ROWS_PACE_MS = 1_000;
+/**
+ * … and changes that follow share a round: a busy session costs the database a transaction every two seconds or
+ * three, and the bus a message or two a second. Each object has a pace of its own, so that many that began together do not stay in step. */
+const ROWS_PACE_MS = 2_000;
 const BUS_PACE_MS = 500;
 /** Should the object die in between, the alarm brings it back after this. */
 const SAFETY_MS = 5_000;
@@ -32,6 +34,8 @@ class Drain {
   #again = false;
   #failures = 0;
   readonly #pace: number;
+  /** 1 to 1.5. */
+  readonly #jitter = 1 + Math.random() / 2;
   /** When the last round ended. */
   #ended = 0;
   /** When the alarm must look after it; null where nothing is left. */
@@ -49,7 +53,7 @@ class Drain {
     if (this.#running) this.#again = true;
     if (this.#running || this.#timer !== null || this.#failures > 0) return;
     this.deadline ??= Date.now() + SAFETY_MS;
-    this.#timer = setTimeout(() => this.start(), Math.max(DEBOUNCE_MS, this.#ended + this.#pace - Date.now()));
+    this.#timer = setTimeout(() => this.start(), Math.max(DEBOUNCE_MS * this.#jitter, this.#ended + this.#pace * this.#jitter - Date.now()));
   }
   /** Carries now, also where a failure put it off. */
   start(): void {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Failure, MAX_TEXT_CHARS, runnerFrame, runnerItem } from "../../sdk/protocol/index.ts";
-import { log, runnerFrames } from "../../test/support/frames.ts";
+import { Failure, MAX_TEXT_CHARS, runnerFrame, runnerItem, runStatus } from "../../sdk/protocol/index.ts";
+import { log, runId, runnerFrames, taskId } from "../../test/support/frames.ts";
 import { isHotItem, parseMessage } from "./runner-frames.ts";
 
 /** Values near to what is expected: right, slightly wrong, anything. */
@@ -22,8 +22,16 @@ const text = fc.oneof(fc.string(), fc.constantFrom("x".repeat(MAX_TEXT_CHARS), "
 const raw = fc.oneof(fc.jsonValue(), fc.constantFrom({ __proto__: null, a: 1 }, [[[]]]));
 const item = fc.record({
   at: near(time),
-  type: near(fc.constantFrom("log", "message.delta")),
-  data: near(
+  type: near(fc.constantFrom("log", "message.delta", "run.status")),
+  data: near(fc.oneof(
+    fc.record({
+      status: near(fc.constantFrom(...runStatus.options)),
+      exit_code: rarely(near(fc.oneof(fc.constant(null), fc.integer(), fc.double()))),
+      result: rarely(near(fc.oneof(fc.constant(null), text))),
+      conversation: rarely(near(fc.oneof(fc.constant(null), fc.string({ maxLength: 600 }), fc.constant("c".repeat(501))))),
+      pid: rarely(near(fc.integer())),
+      error: rarely(fc.constant({ code: "internal", message: "x" })),
+    }),
     fc.record({
       stream: rarely(near(fc.constantFrom("stdout", "stderr", "system"))),
       text: near(text),
@@ -31,7 +39,7 @@ const item = fc.record({
       encoding: rarely(near(fc.constantFrom("base64", "hex"))),
       more: rarely(fc.jsonValue()),
     }),
-  ),
+  )),
   raw: rarely(raw),
   seq: rarely(fc.nat()),
 });
@@ -51,7 +59,7 @@ describe("the check of what comes in masses", () => {
     expect(taken).toBeGreaterThan(100);
   });
   it("takes what runners send", () => {
-    for (const value of [log, { ...log, raw: { a: [1, null, "x", true, { b: 1e300 }] } }, { ...log, data: { stream: "stderr", text: "x", truncated: 3, encoding: "base64" } }, { ...log, type: "message.delta", data: { text: "" } }]) {
+    for (const value of [log, { ...log, raw: { a: [1, null, "x", true, { b: 1e300 }] } }, { ...log, data: { stream: "stderr", text: "x", truncated: 3, encoding: "base64" } }, { ...log, type: "message.delta", data: { text: "" } }, { ...log, type: "run.status", data: { status: "completed", exit_code: 0, result: "ok", conversation: null } }]) {
       expect(isHotItem(JSON.parse(JSON.stringify(value)))).toBe(true);
     }
   });
@@ -67,7 +75,7 @@ describe("a message", () => {
     const frames = fc.oneof(
       fc.constantFrom(...runnerFrames.map(({ frame }) => frame)),
       fc.jsonValue(),
-      fc.array(item, { maxLength: 5 }).map((items) => ({ type: "events", from: 1, task_id: null, run_id: null, items })),
+      fc.record({ type: fc.constant("events"), from: near(fc.integer({ min: 0, max: 3 })), task_id: near(fc.constantFrom(null, taskId, runId)), run_id: near(fc.constantFrom(null, runId, taskId)), items: fc.array(item, { maxLength: 5 }), more: rarely(fc.jsonValue()) }),
     );
     fc.assert(
       fc.property(frames, (frame) => {

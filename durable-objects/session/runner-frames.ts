@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 import {
-  commandAck, events, Failure, hello, invalid, MAX_EVENT_CHARS, MAX_FRAME_ITEMS, MAX_LINK_BYTES, MAX_TEXT_CHARS, runnerItem, type RunnerFrame, type RunnerItem,
+  commandAck, events, Failure, hello, invalid, MAX_EVENT_CHARS, MAX_FRAME_ITEMS, MAX_LINK_BYTES, MAX_TEXT_CHARS, runnerItem, isId, runStatus, type EventsFrame, type RunnerFrame, type RunnerItem,
 } from "../../sdk/protocol/index.ts";
 
 type Fields = { [key: string]: unknown };
@@ -36,36 +36,52 @@ function isPlain(value: unknown, depth: number): boolean {
   return true;
 }
 
+/** Checks one field of an item's data; absent fields are checked by nobody. */
+type Checks = Readonly<Record<string, (value: unknown) => boolean>>;
+const isText = (value: unknown) => typeof value === "string" && value.length <= MAX_TEXT_CHARS;
+const LOG: Checks = {
+  stream: (value) => STREAMS.has(value),
+  text: isText,
+  truncated: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+  encoding: (value) => value === "base64",
+};
+const DELTA: Checks = { text: isText };
+/** Without `error`, which is left to the schema. */
+const STATUS: Checks = {
+  status: (value) => RUN_STATUSES.has(value),
+  exit_code: (value) => value === null || Number.isSafeInteger(value),
+  result: (value) => value === null || isText(value),
+  conversation: (value) => value === null || (typeof value === "string" && value.length <= 500),
+  pid: (value) => Number.isSafeInteger(value),
+};
+const RUN_STATUSES: ReadonlySet<unknown> = new Set(runStatus.options);
+const HOT: Readonly<Record<string, { fields: Checks; needs: readonly string[] }>> = {
+  "log": { fields: LOG, needs: ["stream", "text"] },
+  "message.delta": { fields: DELTA, needs: ["text"] },
+  "run.status": { fields: STATUS, needs: ["status"] },
+};
+
 /**
- * True only for a `log` or `message.delta` that the schema would pass unchanged; false decides nothing. `value` comes from JSON.
+ * True only for a `log`, a `message.delta` or a plain `run.status` that the schema would pass unchanged; false decides nothing. `value` comes
+ * from JSON.
  */
 export function isHotItem(value: unknown): value is RunnerItem {
   if (!isFields(value)) return false;
   const { type, data } = value;
-  if ((type !== "log" && type !== "message.delta") || !isFields(data) || !isTime(value["at"])) return false;
-  let fields = 0;
-  for (const key in value) {
-    fields++;
-    if (key === "raw" && !isPlain(value[key], MAX_DEPTH)) return false;
-  }
-  if (fields !== (Object.hasOwn(value, "raw") ? 4 : 3)) return false;
-  const { text } = data;
-  if (typeof text !== "string" || text.length > MAX_TEXT_CHARS) return false;
-  let known = 1;
-  if (type === "log") {
-    if (!STREAMS.has(data["stream"])) return false;
-    known++;
-    if (Object.hasOwn(data, "truncated")) {
-      if (!Number.isSafeInteger(data["truncated"]) || (data["truncated"] as number) < 1) return false;
-      known++;
-    }
-    if (Object.hasOwn(data, "encoding")) {
-      if (data["encoding"] !== "base64") return false;
-      known++;
-    }
-  }
-  for (const _ in data) known--;
-  return known === 0;
+  if (typeof type !== "string" || !Object.hasOwn(HOT, type) || !isFields(data) || !isTime(value["at"])) return false;
+  for (const key in value) if (key !== "at" && key !== "type" && key !== "data" && (key !== "raw" || !isPlain(value[key], MAX_DEPTH))) return false;
+  const hot = HOT[type];
+  if (!hot?.needs.every((key) => Object.hasOwn(data, key))) return false;
+  for (const key in data) if (!Object.hasOwn(hot.fields, key) || !hot.fields[key]?.(data[key])) return false;
+  return true;
+}
+
+/** True only for the fields around an `events` frame's items that the schema would pass unchanged. */
+function isHotHead(value: Fields): value is Fields & Omit<EventsFrame, "items"> {
+  for (const key in value) if (key !== "type" && key !== "from" && key !== "task_id" && key !== "run_id") return false;
+  const { from, task_id, run_id } = value;
+  if (!Number.isSafeInteger(from) || (from as number) < 1) return false;
+  return (task_id === null || (typeof task_id === "string" && isId("task", task_id))) && (run_id === null || (typeof run_id === "string" && isId("run", run_id)));
 }
 
 const envelope = events.omit({ items: true });
@@ -101,11 +117,11 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
 const typed = z.object({ type: z.enum(["hello", "events", "command.ack"]) });
 
 function parseFrame(value: unknown, large: boolean): RunnerFrame {
-  const { type } = check(typed, value);
+  const type = isFields(value) && value["type"] === "events" ? "events" : check(typed, value).type;
   if (type === "hello") return check(hello, value);
   if (type === "command.ack") return check(commandAck, value);
   const { items, ...rest } = value as Fields;
-  const head = check(envelope, rest);
+  const head = isHotHead(rest) ? rest : check(envelope, rest);
   if (!Array.isArray(items) || items.length === 0 || items.length > MAX_FRAME_ITEMS) throw new Failure("bad_request", `frame: items: expected 1 to ${MAX_FRAME_ITEMS}`, { details: { items: `expected 1 to ${MAX_FRAME_ITEMS}` } });
   return { ...head, items: items.map((item: unknown, i) => parseItem(item, i, large)) };
 }

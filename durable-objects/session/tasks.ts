@@ -189,6 +189,15 @@ function endRun(work: Work, status: Run["status"], outcome: Outcome): void {
     return work.log("task.status", { status: "pending", attempt: task.attempts, error, reason }, { task_id: task.id, run_id: run.id });
   }
   endTask(work, task, ended, { ...outcome, error });
+  endTurn(work);
+}
+
+/** Edits that were allowed until the task ends are not allowed in the next one. */
+function endTurn(work: Work): void {
+  const { session } = work.state;
+  if (session?.edit_mode !== "turn") return;
+  work.set({ session: { ...session, edit_mode: "off" } });
+  work.command({ kind: "settings" });
 }
 
 function endTask(work: Work, task: TaskRecord, status: TaskStatus, { error, exit_code = null, result = null, conversation = null }: Outcome): void {

@@ -24,13 +24,14 @@ interface Seen {
 
 const clock = () => performance.timeOrigin + performance.now();
 
-/** Counts what arrives; with `timed`, reads each event's own time. */
-function watch(socket: WebSocket, timed: boolean): Seen {
+/** Counts what arrives; with `timed`, reads each event's own time. `flow`: acknowledges it. */
+function watch(socket: WebSocket, timed: boolean, flow: boolean): Seen {
   const seen: Seen = { events: 0, chars: 0, first: 0, last: 0, late: [] };
   socket.on("message", (data: Buffer) => {
     const text = data.toString();
-    const frame = JSON.parse(text) as { type: string; items?: { type: string; data: { text?: string } }[] };
+    const frame = JSON.parse(text) as { type: string; from: number; items?: { type: string; data: { text?: string } }[] };
     if (frame.type !== "events" || !frame.items) return;
+    if (flow) socket.send(JSON.stringify({ type: "ack", seq: frame.from + frame.items.length - 1 }));
     const now = clock();
     if (seen.events === 0) seen.first = now;
     seen.last = now;
@@ -51,7 +52,7 @@ async function bareMass(): Promise<number> {
   try {
     const viewer = new WebSocket(bare.socket("mass", "viewer"), { perMessageDeflate: false });
     await once(viewer, "open");
-    const seen = watch(viewer, false);
+    const seen = watch(viewer, false, false);
     forkSender({ url: bare.socket("mass", "runner"), count: MASS, frame: FRAME });
     await eventually("the bare object has passed all on", () => seen.events === MASS, 120_000);
     viewer.close();
@@ -66,10 +67,10 @@ async function through(stack: Stack, scenario: Extract<Scenario, { kind: "emit" 
   const { id } = await stack.api.post("/sessions", { agent: "scripted", keep_raw: false }, sessionSchema);
   const seen: Seen[] = [];
   for (let i = 0; i < viewers; i++) {
-    const socket = new WebSocket(`${stack.url.replace(/^http/, "ws")}/api/v1/sessions/${id}/events`, { headers: { authorization: `Bearer ${stack.apiKey}` }, perMessageDeflate: false });
+    const socket = new WebSocket(`${stack.url.replace(/^http/, "ws")}/api/v1/sessions/${id}/events?flow=1`, { headers: { authorization: `Bearer ${stack.apiKey}` }, perMessageDeflate: false });
     socket.once("message", (data: Buffer) => viewerFrame.parse(JSON.parse(data.toString())));
     await once(socket, "open");
-    seen.push(watch(socket, timed));
+    seen.push(watch(socket, timed, true));
   }
   const { token } = await stack.admin.createRunnerToken(stack.tenantId, "bench");
   const fleet = await forkFleet({ url: stack.url, token, size: 1, scenario });

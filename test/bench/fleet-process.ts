@@ -8,7 +8,8 @@ import { startFleet } from "../support/fleet.ts";
 
 /** What the scripted agent does in each task. */
 export type Scenario =
-  | { kind: "sleep"; ms: number }
+  /** `gate_ms`: the first task of each session ends only when `open` is called, one session after the other over so long. */
+  | { kind: "sleep"; ms: number; gate_ms: number | null }
   /** Emits `count` log events whose JSON is about 200 bytes, at `per_second`, or as fast as it goes. The text holds when it was emitted. */
   | { kind: "emit"; count: number; per_second: number | null };
 
@@ -17,7 +18,6 @@ export interface FleetRequest {
   token: string;
   size: number;
   scenario: Scenario;
-  spread_ms?: number;
 }
 
 /** One run as the agent saw it: epoch milliseconds with fractions. */
@@ -25,11 +25,15 @@ export interface Ran {
   session: string;
   begun: number;
   ended: number;
+  gate: boolean;
 }
-export type FleetReport = { type: "joined" } | { type: "ran"; ran: Ran } | { type: "failed"; message: string };
+export type FleetReport = { type: "joined" } | { type: "waiting" } | { type: "ran"; ran: Ran } | { type: "failed"; message: string };
 
 export interface FleetProcess {
   readonly ran: Ran[];
+  /** Sessions that wait at the gate. */
+  readonly waiting: number;
+  open(): void;
   close(): void;
 }
 
@@ -40,27 +44,52 @@ const FILL = "x".repeat(90);
 /** Starts the process and waits until its host has joined. */
 export function forkFleet(request: FleetRequest): Promise<FleetProcess> {
   const child = fork(fileURLToPath(import.meta.url), [], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  const fleet: FleetProcess = { ran: [], close: () => child.kill("SIGKILL") };
+  const fleet = { ran: [] as Ran[], waiting: 0, open: () => void child.send("open"), close: () => void child.kill("SIGKILL") };
   child.send(request);
   return new Promise((resolve, reject) => {
     child.on("message", (report: FleetReport) => {
       if (report.type === "joined") resolve(fleet);
       else if (report.type === "failed") reject(new Error(report.message));
+      else if (report.type === "waiting") fleet.waiting++;
       else fleet.ran.push(report.ran);
     });
     child.once("exit", (code) => reject(new Error(`the fleet ended: ${code}`)));
   });
 }
 
-function agent(scenario: Scenario, report: (report: FleetReport) => void): Adapter {
+/** Holds the first task of every session until it is opened. */
+class Gate {
+  readonly #passed = new Set<string>();
+  readonly #opened = Promise.withResolvers<void>();
+  open(): void {
+    this.#opened.resolve();
+  }
+  /** True where this was the session's first task. */
+  async pass(session: string, spreadMs: number, size: number, waiting: () => void): Promise<boolean> {
+    if (this.#passed.has(session)) return false;
+    const turn = this.#passed.size;
+    this.#passed.add(session);
+    waiting();
+    await this.#opened.promise;
+    await delay((spreadMs * turn) / size);
+    return true;
+  }
+}
+
+function agent({ scenario, size }: FleetRequest, gate: Gate, report: (report: FleetReport) => void): Adapter {
   return {
     name: "custom",
     keyVariables: [],
     async run(context) {
       const begun = clock();
-      if (scenario.kind === "sleep") await delay(scenario.ms);
-      else await emitAll(scenario, (text) => context.emit({ type: "log", data: { stream: "stdout", text } }));
-      report({ type: "ran", ran: { session: context.task.task_id.slice(5, 26), begun, ended: clock() } });
+      const session = context.task.task_id.slice(5, 26);
+      let held = false;
+      if (scenario.kind === "emit") await emitAll(scenario, (text) => context.emit({ type: "log", data: { stream: "stdout", text } }));
+      else {
+        held = scenario.gate_ms !== null && (await gate.pass(session, scenario.gate_ms, size, () => report({ type: "waiting" })));
+        if (!held) await delay(scenario.ms);
+      }
+      report({ type: "ran", ran: { session, begun, ended: clock(), gate: held } });
       return { status: "completed", result: null, exit_code: 0, conversation: null };
     },
   };
@@ -81,8 +110,10 @@ async function emitAll({ count, per_second }: Extract<Scenario, { kind: "emit" }
 
 if (process.argv[1] === fileURLToPath(import.meta.url) && process.send) {
   const report = (message: FleetReport) => void process.send?.(message);
+  const gate = new Gate();
   process.once("message", (request: FleetRequest) => {
-    startFleet({ ...request, adapter: agent(request.scenario, report) }).then(
+    process.on("message", () => gate.open());
+    startFleet({ ...request, adapter: agent(request, gate, report) }).then(
       () => report({ type: "joined" }),
       (error: unknown) => report({ type: "failed", message: String(error) }),
     );

@@ -24,7 +24,7 @@ export async function benchIdle(): Promise<Figure[]> {
   const stack = await startStack({ vars: { MARIONETTE_LOG_LEVEL: "debug" } });
   try {
     const { token } = await stack.admin.createRunnerToken(stack.tenantId, "bench");
-    const fleet = await forkFleet({ url: stack.url, token, size: SESSIONS, scenario: { kind: "sleep", ms: 1 } });
+    const fleet = await forkFleet({ url: stack.url, token, size: SESSIONS, scenario: { kind: "sleep", ms: 1, gate_ms: null } });
     const sockets: WebSocket[] = [];
     const ids: string[] = [];
     for (let from = 0; from < SESSIONS; from += 20) {

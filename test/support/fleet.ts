@@ -1,7 +1,6 @@
 /** Owns a host whose runners all live in this process: a real host link and real runner links, with a scripted adapter in place of an agent. */
 
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import { newWebSocketRpcSession, RpcTarget, type RpcStub } from "capnweb";
 import { WebSocket } from "ws";
 import type { Adapter } from "../../agent/adapters/adapter.ts";
@@ -25,8 +24,6 @@ export interface FleetOptions {
   token: string;
   size: number;
   adapter: Adapter;
-  /** Runners come up one after the other over so long, as processes do; all at once by default. */
-  spread_ms?: number;
   /** Told of every spawn as it arrives. */
   onSpawn?: (spec: SpawnSpec) => void;
 }
@@ -49,8 +46,7 @@ class FleetDaemon extends RpcTarget implements Daemon {
     const answer: Spawned = { ok: true, provider: "process", sandbox: "process", isolation: "none: runs in the bench's own process" };
     if (this.byId.has(spec.runner_id)) return answer;
     this.#options.onSpawn?.(spec);
-    const turn = this.started++;
-    await delay(((this.#options.spread_ms ?? 0) * (turn % this.#options.size)) / this.#options.size);
+    this.started++;
     const runner = await createRunner({
       journal: "memory",
       adapter: this.#options.adapter,
