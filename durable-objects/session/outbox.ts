@@ -31,7 +31,10 @@ class Drain {
   readonly #moved: () => void;
   #timer: ReturnType<typeof setTimeout> | null = null;
   #running = false;
+  /** When the timer rings. */
+  #due = 0;
   #again = false;
+  #soon = false;
   #failures = 0;
   readonly #pace: number;
   /** 1 to 1.5. */
@@ -48,12 +51,21 @@ class Drain {
     this.#moved = moved;
   }
 
-  /** There is something to carry. */
-  nudge(): void {
-    if (this.#running) this.#again = true;
-    if (this.#running || this.#timer !== null || this.#failures > 0) return;
-    this.deadline ??= Date.now() + SAFETY_MS;
-    this.#timer = setTimeout(() => this.start(), Math.max(DEBOUNCE_MS * this.#jitter, this.#ended + this.#pace * this.#jitter - Date.now()));
+  /** There is something to carry; `soon`: without regard to the pace. */
+  nudge(soon: boolean): void {
+    if (this.#running) {
+      this.#again = true;
+      this.#soon ||= soon;
+    }
+    if (this.#running || this.#failures > 0) return;
+    const now = Date.now();
+    const first = now + DEBOUNCE_MS * this.#jitter;
+    const due = soon ? first : Math.max(first, this.#ended + this.#pace * this.#jitter);
+    if (this.#timer !== null && this.#due <= due) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.deadline ??= now + SAFETY_MS;
+    this.#due = due;
+    this.#timer = setTimeout(() => this.start(), due - now);
   }
   /** Carries now, also where a failure put it off. */
   start(): void {
@@ -77,7 +89,8 @@ class Drain {
     }
     this.#running = false;
     this.#ended = Date.now();
-    if (this.#again) this.nudge();
+    if (this.#again) this.nudge(this.#soon);
+    this.#soon = false;
     this.#moved();
   }
 }
@@ -98,8 +111,8 @@ export class Outbox {
     this.#rows = new Drain(ROWS_PACE_MS, () => this.#sendRows(), waitUntil, moved);
     this.#bus = new Drain(BUS_PACE_MS, () => this.#sendEvents(), waitUntil, moved);
     engine.listen((done) => {
-      if (engine.dirty.any) this.#rows.nudge();
-      if (done.blocks.some(({ block }) => (block.kinds & BUS_KINDS) !== 0)) this.#bus.nudge();
+      if (engine.dirty.any) this.#rows.nudge(this.#settled);
+      if (done.blocks.some(({ block }) => (block.kinds & BUS_KINDS) !== 0)) this.#bus.nudge(this.#settled);
     });
   }
 
@@ -107,10 +120,15 @@ export class Outbox {
     return earliest(this.#rows.deadline, this.#bus.deadline);
   }
 
+  /** Nothing runs, or a person is waited for: what people see now stays for a while, so they should see it soon. */
+  get #settled(): boolean {
+    const { running, queue, permissions } = this.#engine.state;
+    return (running === null && queue.length === 0) || permissions.length > 0;
+  }
   /** After the object was started anew: what was left. */
   resume(): void {
-    if (this.#engine.dirty.any) this.#rows.nudge();
-    if (this.#engine.log.bus(this.#engine.dirty.bus, 1).items.length > 0) this.#bus.nudge();
+    if (this.#engine.dirty.any) this.#rows.nudge(true);
+    if (this.#engine.log.bus(this.#engine.dirty.bus, 1).items.length > 0) this.#bus.nudge(true);
   }
   /** The alarm rang. */
   ring(now: number): void {
