@@ -98,7 +98,7 @@ export function documentOf(app: OpenAPIHono<AppEnv>): Document {
     info: {
       title: "Marionette",
       version: "1",
-      description: "Runs coding agents in isolated sandboxes; lets people and programs drive, watch and trust them. Lists are newest first. Every failure is `{ error: { code, message, details, hint, request_id } }`.",
+      description: "Runs coding agents in isolated sandboxes; lets people and programs drive, watch and trust them. Lists are newest first. Every failure is an object error with code, message, details, hint and request_id.",
     },
   }) as unknown as Document;
   return {

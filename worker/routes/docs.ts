@@ -14,7 +14,7 @@ code,pre{font:.9em/1.45 ui-monospace,monospace}pre{background:var(--soft);paddin
 nav ul{columns:14rem;padding-left:1rem}h2{border-bottom:1px solid var(--line);margin-top:2.5rem;text-transform:capitalize}
 details{border:1px solid var(--line);border-radius:.4rem;margin:.5rem 0;padding:.4rem .75rem}summary{cursor:pointer}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{border-bottom:1px solid var(--line);text-align:left;padding:.25rem .5rem;vertical-align:top}
-.verb{display:inline-block;min-width:4.2rem;font-weight:600}.quiet{opacity:.75}`;
+.verb{display:inline-block;min-width:5rem;font-weight:600}.quiet{opacity:.75}`;
 
 /** An HTML answer that may load and run nothing but its own style. */
 function page(c: Ctx, title: string, body: Html): Response | Promise<Response> {
