@@ -125,43 +125,6 @@ describe("a viewer", () => {
     }
   });
 
-  it("goes on after an eviction also where what it saw last is not what was logged last", async () => {
-    const { subject, runner, run } = await running();
-    const block = Array.from({ length: MAX_FRAME_ITEMS / 10 }, () => line("x".repeat(5_000)));
-    for (let i = 0; i < 20; i++) runner.events(run, ...block, line("not for it", "stderr"));
-    await runner.acked();
-    const viewer = await subject.viewer("flow=1&types=log&stream=stdout");
-    await vi.waitUntil(() => viewer.items.length * 5_000 >= VIEWER_WINDOW_CHARS);
-    await subject.evict();
-    await subject.rpc.read(actor);
-    let acked = 0;
-    await vi.waitUntil(
-      () => {
-        const seq = viewer.seqs.at(-1) ?? 0;
-        if (seq > acked) viewer.socket.send(JSON.stringify({ type: "ack", seq }));
-        acked = seq;
-        return viewer.items.length === 20 * block.length;
-      },
-      { timeout: 5_000 },
-    );
-  });
-
-  it("that never says a word is sent so much, and then asked to come back", async () => {
-    const { subject, runner, run } = await running();
-    const block = Array.from({ length: 10 }, () => line("x".repeat(60_000)));
-    for (let sent = 0; sent < VIEWER_UNCHECKED_CHARS * 1.1; sent += 600_000) {
-      runner.events(run, ...block);
-      await runner.acked();
-    }
-    const viewer = await subject.viewer("types=log", actor, "counted");
-    expect(await viewer.untilClosed()).toBe(CLOSE.again);
-    const next = await subject.viewer(`types=log&after=${viewer.seqs.at(-1)}`);
-    const last = (await subject.log({ tail: 1, types: ["log"] }))[0]?.seq;
-    await vi.waitUntil(() => next.seqs.at(-1) === last, { timeout: 5_000 });
-    expect(next.seqs[0]).toBe((viewer.seqs.at(-1) ?? 0) + 1);
-    await vi.waitUntil(() => subject.fakes.closedStreams.includes("counted"));
-  });
-
   it("is told the end when the session has ended", async () => {
     const { subject } = await running();
     const viewer = await subject.viewer();

@@ -1,28 +1,16 @@
 /** Owns the runtime of the bare object: the same workerd, settings and storage as Marionette's own, without Marionette. */
 
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
+import { freePort } from "../support/free-port.ts";
 
 export interface Bare {
   /** ws://… of a socket of the object called `name`. */
   socket(name: string, end: "runner" | "viewer"): string;
   close(): Promise<void>;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => {
-    server.listen(0, "127.0.0.1", done);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => {
-    server.close(done);
-  });
-  return port;
 }
 
 export async function startBare(): Promise<Bare> {

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -9,22 +9,11 @@ import * as z from "zod";
 import { host } from "../../sdk/protocol/index.ts";
 import { apiOf, listOf } from "../support/api.ts";
 import { eventually } from "../support/eventually.ts";
+import { freePort } from "../support/free-port.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const running = z.object({ processes: z.array(z.object({ what: z.string(), pid: z.number() })) });
 const context = z.object({ url: z.string(), api_key: z.string() });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => {
-    server.listen(0, "127.0.0.1", done);
-  });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => {
-    server.close(done);
-  });
-  return port;
-}
 
 /** Command lines of this machine's processes that name the directory. */
 async function processesOn(dir: string): Promise<string[]> {
