@@ -3,12 +3,7 @@
 import type { Host, Permission, Run, Runner, Session, Task } from "../sdk/protocol/index.ts";
 import type { HostRpc, PoolRpc, SessionRpc, TenantRpc } from "./rpc.ts";
 
-/** A namespace of objects, each addressed by name: sessions and hosts by their id, pools by `{tenant}/{pool}`, tenants by their id. */
-export interface Namespace<T> {
-  idFromName(name: string): DurableObjectId;
-  get(id: DurableObjectId): T & { fetch(request: Request): Promise<Response> };
-}
-
+/** Namespaces of objects, each addressed by name: sessions and hosts by their id, pools by `{tenant}/{pool}`, tenants by their id. */
 export interface ObjectsEnv {
   SESSIONS: DurableObjectNamespace;
   HOSTS: DurableObjectNamespace;

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { CLOSE, MAX_FRAME_ITEMS, VIEWER_UNCHECKED_CHARS, VIEWER_WINDOW_CHARS } from "../../sdk/protocol/index.ts";
-import { actor, line, status, stranger, Subject, type RunnerClient } from "./fixture.ts";
+import { actor, line, status, stranger, Subject, type RunnerClient, type ViewerClient } from "./fixture.ts";
 
 const upTo = (last: number, from = 1) => Array.from({ length: last - from + 1 }, (_, i) => from + i);
 
@@ -11,6 +11,20 @@ async function running(): Promise<{ subject: Subject; runner: RunnerClient; id: 
   const run = await runner.start();
   await runner.acked();
   return { subject, runner, id, run };
+}
+
+/** Acknowledges what comes until `done`. */
+async function acknowledging(viewer: ViewerClient, done: () => boolean): Promise<void> {
+  let acked = 0;
+  await vi.waitUntil(
+    () => {
+      const seq = viewer.seqs.at(-1) ?? 0;
+      if (seq > acked) viewer.socket.send(JSON.stringify({ type: "ack", seq }));
+      acked = seq;
+      return done();
+    },
+    { timeout: 5_000 },
+  );
 }
 
 describe("a viewer", () => {
@@ -63,16 +77,7 @@ describe("a viewer", () => {
     await subject.rpc.read(actor);
     expect(sent()).toBe(held);
     const last = (await subject.log({ tail: 1 }))[0]?.seq ?? 0;
-    let acked = 0;
-    await vi.waitUntil(
-      () => {
-        const seq = viewer.seqs.at(-1) ?? 0;
-        if (seq > acked) viewer.socket.send(JSON.stringify({ type: "ack", seq }));
-        acked = seq;
-        return seq === last;
-      },
-      { timeout: 5_000 },
-    );
+    await acknowledging(viewer, () => viewer.seqs.at(-1) === last);
     expect(viewer.seqs).toEqual(upTo(last));
   });
 
@@ -85,16 +90,7 @@ describe("a viewer", () => {
     await vi.waitUntil(() => viewer.items.length * 5_000 >= VIEWER_WINDOW_CHARS);
     await subject.evict();
     await subject.rpc.read(actor);
-    let acked = 0;
-    await vi.waitUntil(
-      () => {
-        const seq = viewer.seqs.at(-1) ?? 0;
-        if (seq > acked) viewer.socket.send(JSON.stringify({ type: "ack", seq }));
-        acked = seq;
-        return viewer.items.length === 20 * block.length;
-      },
-      { timeout: 5_000 },
-    );
+    await acknowledging(viewer, () => viewer.items.length === 20 * block.length);
   });
 
   it("that never says a word is sent so much, and then asked to come back", async () => {

@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 import {
-  apiKey, apiKeyCreated, event, fileEntry, host, idOf, logQuery, pageQuery, permission, run, runner, runnerToken, runnerTokenCreated, session, task, tenant, type Resource,
+  apiKey, apiKeyCreated, event, eventPage, fileEntry, host, idOf, logQuery, pageQuery, permission, run, runner, runnerToken, runnerTokenCreated, session, task, tenant, type Resource,
 } from "../../sdk/protocol/index.ts";
 import { named } from "../openapi.ts";
 
@@ -18,17 +18,7 @@ export const RunnerToken = named("RunnerToken", runnerToken);
 export const RunnerTokenCreated = named("RunnerTokenCreated", runnerTokenCreated);
 export const Tenant = named("Tenant", tenant);
 export const Files = named("Files", z.object({ items: z.array(fileEntry) }));
-export const LogPage = named(
-  "LogPage",
-  z.object({
-    events: z.array(event),
-    last_seq: z.number().int(),
-    /** What `after=` takes to go on. */
-    next: z.number().int(),
-    more: z.boolean(),
-    ended: z.boolean(),
-  }),
-);
+export const LogPage = named("LogPage", eventPage);
 export const BusPage = named(
   "BusPage",
   z.object({
