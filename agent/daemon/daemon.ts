@@ -6,7 +6,7 @@ import { basename, join } from "node:path";
 import { RpcTarget, type RpcStub } from "capnweb";
 import {
   HOST_LINK_VERSION, hostWelcome, idOf, isId, Secret, spawnSpec, understands,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Spawned, type SpawnSpec,
+  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
 } from "../../sdk/protocol/index.ts";
 import type { Config } from "../config/schema.ts";
 import { makeProvider, PROVIDER_NAMES } from "../providers/registry.ts";
@@ -236,6 +236,13 @@ class DaemonTarget extends RpcTarget implements Daemon {
   forget(sessionId: string): Promise<void> {
     return this.#daemon.forget(sessionId);
   }
+  async suspend(): Promise<Suspended> {
+    return { ok: false, error: { code: "provider_failed", message: "this daemon cannot suspend" } };
+  }
+  async resume(): Promise<Resumed> {
+    return { ok: false, gone: true, error: { code: "provider_failed", message: "this daemon cannot suspend" } };
+  }
+  async discardFiles(): Promise<void> {}
   listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>> {
     return this.#daemon.listFiles(workspaceId, path);
   }

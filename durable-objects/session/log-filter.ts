@@ -7,6 +7,7 @@ import { BUS_TYPES } from "../rpc.ts";
 const ORDER = [
   "stdout", "stderr", "system", "message", "message.delta", "thinking", "tool.call", "tool.result", "file.changed", "usage", "plan", "progress", "error", "run.status",
   "permission.requested", "permission.withdrawn", "session.status", "task.created", "task.status", "permission.answered", "runner.attached", "runner.lost",
+  "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed", "session.receipt",
 ] as const satisfies readonly (Exclude<EventType, "log"> | Stream)[];
 type Stream = "stdout" | "stderr" | "system";
 type Kind = (typeof ORDER)[number];

@@ -1,6 +1,7 @@
 /** Owns the events of a session's log: their types, their data, and the block in which they travel and are stored. */
 
 import * as z from "zod";
+import { capsuleWhy, leftOut, receipt, treeSummary } from "./capsule.ts";
 import { idOf } from "./ids.ts";
 import { MAX_FRAME_ITEMS, MAX_TEXT_CHARS } from "./limits.ts";
 import { toolCall } from "./permission.ts";
@@ -39,7 +40,23 @@ export const eventData = {
   "permission.requested": toolCall.extend({ permission_id: idOf("permission"), call_id: z.string().max(200).optional() }),
   /** The agent took its question back (the turn was interrupted). */
   "permission.withdrawn": z.object({ permission_id: idOf("permission") }),
+  /** A capsule was taken. `task_id` and `run_id` of the event are those that had ended when its files were read. */
+  "workspace.synced": z.object({
+    capsule_id: idOf("capsule"),
+    why: capsuleWhy,
+    workspace: treeSummary,
+    state: treeSummary.nullable(),
+    torn: z.boolean(),
+    left_out: z.array(leftOut).max(100),
+    duration_ms: z.number().min(0),
+  }),
+  "workspace.sync_failed": z.object({ capsule_id: idOf("capsule"), why: capsuleWhy, error: runError }),
+  /** `kept`: the host had these files already. */
+  "workspace.restored": z.object({ capsule_id: idOf("capsule").nullable(), workspace: treeSummary, state: treeSummary.nullable(), kept: z.boolean(), duration_ms: z.number().min(0) }),
+  /** The old tree is whole; tasks fail with this error until the session is resumed in another way. */
+  "workspace.restore_failed": z.object({ capsule_id: idOf("capsule").nullable(), error: runError }),
   // by the object
+  "session.receipt": receipt,
   "session.status": z.object({ status: sessionStatus, reason: z.string().nullable() }),
   "task.created": z.object({ task_id: idOf("task"), prompt_preview: z.string(), labels: z.record(z.string(), z.string()) }),
   "task.status": z.object({ status: taskStatus, attempt: z.number().int(), error: runError.nullable(), reason: z.string().nullable() }),
@@ -57,6 +74,7 @@ export const eventType = z.enum(EVENT_TYPES);
 export const RUNNER_EVENT_TYPES = [
   "log", "message", "message.delta", "thinking", "tool.call", "tool.result", "file.changed", "usage", "plan", "progress", "error",
   "run.status", "permission.requested", "permission.withdrawn",
+  "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed",
 ] as const satisfies readonly EventType[];
 export type RunnerEventType = (typeof RUNNER_EVENT_TYPES)[number];
 

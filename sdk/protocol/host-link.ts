@@ -5,6 +5,8 @@ import { runError } from "./task.ts";
 import { hostInfo } from "./host.ts";
 import { idOf } from "./ids.ts";
 import { sandboxKind } from "./session.ts";
+import { restoreOrder } from "./capsule.ts";
+import { suspendOffer, suspendStrategy, type SuspendStrategy } from "./suspend.ts";
 import { env, slug } from "./values.ts";
 
 /*
@@ -20,7 +22,7 @@ export const runnerReport = z.object({
   provider: slug,
   sandbox: sandboxKind.nullable(),
   isolation: z.string().max(500).nullable(),
-  state: z.enum(["running", "exited"]),
+  state: z.enum(["running", "exited", "suspended"]),
   exit_code: z.number().int().nullable(),
   reason: z.string().max(1_000).nullable(),
 });
@@ -50,11 +52,15 @@ export const spawnSpec = z.object({
   secrets: z.object({ api_key: z.string().max(4_096).optional() }).optional(),
   /** The session was given a key: without one in hand the task fails with `key_missing`. */
   needs_key: z.boolean(),
+  /** Trees to restore before the first task. */
+  restore: restoreOrder.nullable().optional(),
+  /** Largest size of the workspace in MiB; null: the host's disk is the limit. */
+  workspace_quota_mb: z.number().int().min(1).nullable().optional(),
 });
 export type SpawnSpec = z.infer<typeof spawnSpec>;
 
 export const spawned = z.discriminatedUnion("ok", [
-  z.object({ ok: z.literal(true), provider: slug, sandbox: sandboxKind.nullable(), isolation: z.string() }),
+  z.object({ ok: z.literal(true), provider: slug, sandbox: sandboxKind.nullable(), isolation: z.string(), suspend: suspendOffer.optional() }),
   z.object({ ok: z.literal(false), error: runError, retryable: z.boolean() }),
 ]);
 export type Spawned = z.infer<typeof spawned>;
@@ -75,6 +81,16 @@ export type FileContent = z.infer<typeof fileContent>;
 /** Answer of a file call: `not_found`, `bad_request` (a path that leaves the workspace, not a file) or the value. */
 export type FileAnswer<T> = { ok: true; value: T } | { ok: false; code: "not_found" | "bad_request" | "payload_too_large"; message: string };
 
+/** `strategy` is the one that was carried out: the asked one, or the fallback. */
+export const suspended = z.discriminatedUnion("ok", [
+  z.object({ ok: z.literal(true), strategy: suspendStrategy, detail: z.string().max(1_000) }),
+  z.object({ ok: z.literal(false), error: runError }),
+]);
+export type Suspended = z.infer<typeof suspended>;
+/** `gone`: there is nothing of this runner here any more; a new one must go on from the capsule. */
+export const resumed = z.discriminatedUnion("ok", [z.object({ ok: z.literal(true) }), z.object({ ok: z.literal(false), gone: z.boolean(), error: runError })]);
+export type Resumed = z.infer<typeof resumed>;
+
 /** What a daemon offers its HostObject. Every method is idempotent by `runner_id`. */
 export interface Daemon {
   /** Starts a runner, or answers for the one that already runs with this id. */
@@ -83,6 +99,15 @@ export interface Daemon {
   destroy(runnerId: string, reason: string): Promise<void>;
   /** Forgets secrets that are held for a session that has ended. */
   forget(sessionId: string): Promise<void>;
+  /**
+   * Suspends a runner whose session has taken its capsule. `pause` freezes it; `snapshot` saves and ends it; the others end it.
+   * Tries `fallback` when the strategy fails. Idempotent: suspending a suspended runner with a cheaper strategy demotes it.
+   */
+  suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Suspended>;
+  /** Thaws or starts again a runner that was paused or saved; idempotent. */
+  resume(runnerId: string): Promise<Resumed>;
+  /** Removes the host's copy of a session's workspace and home; refused while a runner uses them. */
+  discardFiles(sessionId: string, workspaceId: string): Promise<void>;
   listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>>;
   /** At most 1 MiB at a time. */
   readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>>;

@@ -3,6 +3,7 @@
 import * as z from "zod";
 import { idOf } from "./ids.ts";
 import { sandboxKind } from "./session.ts";
+import { suspendOffer } from "./suspend.ts";
 import { labels, slug, timestamp } from "./values.ts";
 
 /** What a provider can do; a missing capability is refused in words, never emulated in silence. */
@@ -22,6 +23,8 @@ export const hostProvider = z.object({
   /** What it runs in, or why it is not available and what to do. */
   detail: z.string().max(1_000),
   capabilities: providerCapabilities,
+  /** Absent: what every provider has. */
+  suspend: suspendOffer.optional(),
 });
 export type HostProvider = z.infer<typeof hostProvider>;
 

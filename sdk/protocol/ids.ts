@@ -14,6 +14,9 @@ export const PREFIXES = {
   key: "key",
   runner_token: "rtk",
   workspace: "ws",
+  manifest: "mfst",
+  capsule: "cap",
+  schedule: "schd",
   audit: "aud",
 } as const;
 
@@ -27,7 +30,7 @@ const RANDOM_CHARS = 13;
 export const BODY_CHARS = TIME_CHARS + RANDOM_CHARS;
 
 /** Resources whose ids hold their session's body before their own. */
-const CHILDREN: ReadonlySet<Resource> = new Set<Resource>(["task", "run", "permission"]);
+const CHILDREN: ReadonlySet<Resource> = new Set<Resource>(["task", "run", "permission", "capsule", "schedule"]);
 
 function time(now: number): string {
   let rest = Math.floor(now);

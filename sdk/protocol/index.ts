@@ -2,6 +2,7 @@
 
 export * from "./access.ts";
 export * from "./bus-link.ts";
+export * from "./capsule.ts";
 export * from "./errors.ts";
 export * from "./event.ts";
 export * from "./host.ts";
@@ -14,6 +15,7 @@ export * from "./policy.ts";
 export * from "./runner-link.ts";
 export * from "./secret.ts";
 export * from "./session.ts";
+export * from "./suspend.ts";
 export * from "./task.ts";
 export * from "./tokens.ts";
 export * from "./values.ts";

@@ -5,6 +5,7 @@ import { errorBody } from "./errors.ts";
 import { runnerItem, type RunnerItem } from "./event.ts";
 import { idOf } from "./ids.ts";
 import { MAX_FRAME_ITEMS, MAX_PROMPT_CHARS, MAX_RULES } from "./limits.ts";
+import { carriedPermission, capsuleWhy } from "./capsule.ts";
 import { editMode, rule, scope } from "./policy.ts";
 
 /*
@@ -64,7 +65,19 @@ export const commandBody = z.discriminatedUnion("kind", [
     timeout_seconds: z.number().int().min(1),
     /** The agent's conversation to continue, or null for a new one. */
     conversation: z.string().nullable(),
+    /** Words for the agent before the prompt: what a resume kept and lost. */
+    notice: z.string().max(8_192).nullable().optional(),
+    /** The run continues this task's interrupted turn: where the adapter can, the agent goes on without the prompt. */
+    interrupted: z.boolean().optional(),
+    /** Questions and answers of the interrupted turn, matched by tool and identical input when the agent asks again. */
+    carried: z.array(carriedPermission).max(100).optional(),
   }),
+  /**
+   * Take a capsule: read the trees, send what is missing, report `workspace.synced` or `workspace.sync_failed` with this id.
+   * `stop_agent`: the session is suspended without its memory: end the agent first, so that the capsule holds its conversation up to then,
+   * and report its run `canceled` with the error code `suspended`.
+   */
+  z.strictObject({ kind: z.literal("capsule"), capsule_id: idOf("capsule"), why: capsuleWhy, stop_agent: z.boolean() }),
   /** Interrupt the agent, then kill its process group after the grace. */
   z.strictObject({ kind: z.literal("task.cancel"), run_id: idOf("run"), why: z.enum(["canceled", "timeout"]), grace_seconds: z.number().min(0).max(600) }),
   z.strictObject({

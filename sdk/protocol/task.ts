@@ -28,7 +28,8 @@ export type TaskCreate = z.infer<typeof taskCreate>;
 export const runError = z.object({
   code: z.enum([
     "agent_unknown", "agent_missing", "agent_failed", "agent_crashed", "agent_protocol", "gate_failed", "key_missing",
-    "timeout", "canceled", "runner_lost", "host_unavailable", "provider_failed", "image_missing", "output_limit", "internal",
+    "timeout", "canceled", "runner_lost", "host_unavailable", "provider_failed", "image_missing", "output_limit",
+    "suspended", "restore_failed", "sync_failed", "quota_exceeded", "disk_full", "budget_exceeded", "internal",
   ]),
   message: z.string().max(4_096),
   hint: z.string().max(1_024).optional(),

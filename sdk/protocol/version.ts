@@ -4,14 +4,16 @@
  * Runner link.
  * - 1 (2026-11-02): one frame a WebSocket message.
  * - 2 (2026-11-21): a message may carry an array of frames (an acknowledgement travels with events).
+ * - 3 (2026-11-21): command `capsule`, events `workspace.*`, and what a run needs to continue an interrupted turn.
  */
-export const RUNNER_LINK_VERSION = 2;
+export const RUNNER_LINK_VERSION = 3;
 
 /**
  * Host link.
  * - 1 (2026-11-21): Cap'n Web session; the daemon says hello, the object calls spawn, destroy and files.
+ * - 2 (2026-11-21): suspend, resume, discardFiles; a spawn may carry an order to restore.
  */
-export const HOST_LINK_VERSION = 1;
+export const HOST_LINK_VERSION = 2;
 
 /** True for the current version and the one before it. */
 export function understands(current: number, offered: number): boolean {

@@ -7,7 +7,7 @@ import type { Adapter } from "../../agent/adapters/adapter.ts";
 import { createRunner, type Runner } from "../../agent/runner/runner.ts";
 import {
   HOST_LINK_VERSION, hostWelcome,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Spawned, type SpawnSpec,
+  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
 } from "../../sdk/protocol/index.ts";
 
 export interface Fleet {
@@ -69,6 +69,13 @@ class FleetDaemon extends RpcTarget implements Daemon {
     this.byId.get(runnerId)?.stop("destroyed");
   }
   async forget(): Promise<void> {}
+  async suspend(): Promise<Suspended> {
+    return { ok: false, error: { code: "provider_failed", message: "runners in the bench's own process cannot be suspended" } };
+  }
+  async resume(): Promise<Resumed> {
+    return { ok: false, gone: true, error: { code: "provider_failed", message: "runners in the bench's own process cannot be suspended" } };
+  }
+  async discardFiles(): Promise<void> {}
   async listFiles(): Promise<FileAnswer<FileEntry[]>> {
     return NOT_HERE;
   }

@@ -5,7 +5,7 @@ import { newWebSocketRpcSession, RpcTarget, type RpcStub } from "capnweb";
 import { WebSocket } from "ws";
 import {
   HOST_LINK_VERSION, hostWelcome,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Spawned, type SpawnSpec,
+  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
 } from "../../sdk/protocol/index.ts";
 import { eventually } from "./eventually.ts";
 
@@ -35,6 +35,13 @@ class SpecDaemon extends RpcTarget implements Daemon {
   }
   async destroy(): Promise<void> {}
   async forget(): Promise<void> {}
+  async suspend(): Promise<Suspended> {
+    return { ok: false, error: { code: "provider_failed", message: "this host runs nothing" } };
+  }
+  async resume(): Promise<Resumed> {
+    return { ok: false, gone: true, error: { code: "provider_failed", message: "this host runs nothing" } };
+  }
+  async discardFiles(): Promise<void> {}
   async listFiles(): Promise<FileAnswer<FileEntry[]>> {
     return NO_FILES;
   }
