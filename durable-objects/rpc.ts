@@ -23,6 +23,14 @@ export interface LogPage {
   ended: boolean;
 }
 
+/** What a run token opens: one session's own things, for as long as its attachment lasts. */
+export interface RunClaim {
+  tenant_id: string;
+  session_id: string;
+  workspace_id: string;
+  epoch: number;
+}
+
 export interface SessionRpc {
   /** Idempotent by id: a second create of the same id answers the session as it is. */
   create(actor: Actor, id: string, workspaceId: string, input: SessionCreate): Promise<Result<Session>>;
@@ -47,6 +55,8 @@ export interface SessionRpc {
   denyPermission(actor: Actor, permissionId: string, input: PermissionDeny): Promise<Result<Permission>>;
 
   readLog(actor: Actor, query: LogQuery): Promise<Result<LogPage>>;
+  /** Whose run token this is: `unauthorized` unless it is that of the current attachment. Every door that takes a run token asks here. */
+  checkRun(tokenHash: string): Promise<Result<RunClaim>>;
 
   // from the pool
   /** The host to spawn on; stale epochs are ignored. */

@@ -1,10 +1,10 @@
 /** Owns what callers of the object ask: every call is checked against the session's tenant, made one turn, and answered as data. */
 
 import {
-  fail, MAX_PAGE, ok, Secret, sessionOf as sessionOfChild, TASK_ENDED, type ErrorBody, type Event, type EventItem, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny,
+  equalConstantTime, fail, MAX_PAGE, ok, Secret, sessionOf as sessionOfChild, TASK_ENDED, type ErrorBody, type Event, type EventItem, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny,
   type Result, type Run, type Session, type SessionCreate, type SessionPatch, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
-import type { Actor, LogPage } from "../rpc.ts";
+import type { Actor, LogPage, RunClaim } from "../rpc.ts";
 import type { Engine } from "./engine.ts";
 import { filterOf } from "./log-filter.ts";
 import type { Seen } from "./log.ts";
@@ -108,6 +108,13 @@ export class SessionApi {
     const more = through < log.last;
     const ended = !more && (session.status === "terminated" || (task !== null && TASK_ENDED.has(task.status)));
     return ok({ events: seen.flatMap((view) => expandSeen(session.id, view)), last_seq: log.last, next: through, more, ended });
+  }
+
+  /** The run that this hash of a token belongs to, while its attachment is the current one. */
+  checkRun(tokenHash: string): Result<RunClaim> {
+    const { session, attachment } = this.#engine.state;
+    if (!session || !attachment?.token_hash || !equalConstantTime(tokenHash, attachment.token_hash)) return fail("unauthorized", "no runner of this session has this token now");
+    return ok({ tenant_id: session.tenant_id, session_id: session.id, workspace_id: session.workspace_id, epoch: attachment.epoch });
   }
 
   #owned(actor: Actor): boolean {

@@ -8,7 +8,7 @@ import {
 import { earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
-import type { Actor, LogPage, SessionRpc } from "../rpc.ts";
+import type { Actor, LogPage, RunClaim, SessionRpc } from "../rpc.ts";
 import { SessionApi } from "./api.ts";
 import { Engine } from "./engine.ts";
 import { Caller, neighboursOf, type Neighbours } from "./neighbours.ts";
@@ -132,6 +132,9 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async readLog(actor: Actor, query: LogQuery): Promise<Result<LogPage>> {
       return this.api.readLog(actor, query);
+    }
+    async checkRun(tokenHash: string): Promise<Result<RunClaim>> {
+      return this.api.checkRun(tokenHash);
     }
 
     async leaseGranted(epoch: number, hostId: string): Promise<void> {

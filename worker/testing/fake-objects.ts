@@ -1,6 +1,6 @@
 /** Owns objects that live in memory, for tests of the doors: they remember, answer and stream, and can be made to fail. */
 
-import type { Actor, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
+import type { Actor, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
   type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch,
@@ -25,6 +25,8 @@ export class FakeSession implements SessionCalls {
   readonly tasks = new Map<string, Task>();
   readonly permissions = new Map<string, Permission>();
   readonly log: Event[] = [];
+  /** Hash of the run token that is good now. */
+  runHash: string | null = null;
   readonly viewers: { server: WebSocket; url: URL; headers: Headers; got: unknown[]; closed: boolean }[] = [];
   ended = false;
 
@@ -88,6 +90,11 @@ export class FakeSession implements SessionCalls {
   }
   executeTask(actor: Actor, taskId: string): Promise<Result<Task>> {
     return this.readTask(actor, taskId);
+  }
+  async checkRun(tokenHash: string): Promise<Result<RunClaim>> {
+    const { session } = this;
+    if (!session || tokenHash !== this.runHash) return fail("unauthorized", "no runner of this session has this token now");
+    return ok({ tenant_id: session.tenant_id, session_id: session.id, workspace_id: session.workspace_id, epoch: 1 });
   }
   /** Puts a pending permission request of a task into the session. */
   ask(task: Task): Permission {
