@@ -1,6 +1,9 @@
 /** Owns the session resource: what a client may ask for and what it is shown. */
 
 import * as z from "zod";
+import { sessionArchive } from "./history.ts";
+import { baseUrl, providerKey } from "./agent-config.ts";
+import { budgetCaps, budgetState } from "./budget.ts";
 import { idOf } from "./ids.ts";
 import { MAX_RULES } from "./limits.ts";
 import { editMode, rule } from "./policy.ts";
@@ -101,6 +104,8 @@ export const session = z.object({
   created_at: timestamp,
   updated_at: timestamp,
   ended_at: timestamp.nullable(),
+  /** Where the events of an ended session have gone; absent while they are in the session's object. */
+  archive: sessionArchive.optional(),
   version: z.number().int(),
 });
 export type Session = z.infer<typeof session>;
