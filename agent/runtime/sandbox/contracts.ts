@@ -14,7 +14,7 @@ export const MAX_WRITE_BYTES = 64 * 1024 * 1024;
 export const MAX_ENTRIES = 10_000;
 /** Bytes of a command, at most: the kernel takes no longer argument. */
 export const MAX_COMMAND_BYTES = 100_000;
-/** Bytes kept of a background job's beginning, and again of its end; what lies between is counted and dropped. */
+/** Bytes kept of a background job's beginning (a little more where it comes fast), and of its end; what lies between is dropped with a note in its place. */
 export const JOB_HEAD_BYTES = 8 * 1024 * 1024;
 export const JOB_TAIL_BYTES = 1024 * 1024;
 
@@ -169,8 +169,8 @@ export type ExecEnd = "exit" | "timeout" | "aborted";
 
 export type ExecEvent =
   | { type: "output"; stream: "stdout" | "stderr"; bytes: Uint8Array }
-  /** Always the last, once. `code` is null where a signal ended it. */
-  | { type: "exit"; code: number | null; signal: string | null; end: ExecEnd; duration_ms: number };
+  /** Always the last, once. `code` is 128 + n where signal n ended the command, as shells tell it; null where nobody knows: it was killed with its shell. */
+  | { type: "exit"; code: number | null; end: ExecEnd; duration_ms: number };
 
 export interface JobStatus {
   id: string;
