@@ -8,6 +8,7 @@ const ORDER = [
   "stdout", "stderr", "system", "message", "message.delta", "thinking", "tool.call", "tool.result", "file.changed", "usage", "plan", "progress", "error", "run.status",
   "permission.requested", "permission.withdrawn", "session.status", "task.created", "task.status", "permission.answered", "runner.attached", "runner.lost",
   "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed", "session.receipt",
+  "budget.warning", "budget.exceeded",
 ] as const satisfies readonly (Exclude<EventType, "log"> | Stream)[];
 type Stream = "stdout" | "stderr" | "system";
 type Kind = (typeof ORDER)[number];

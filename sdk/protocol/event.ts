@@ -1,6 +1,7 @@
 /** Owns the events of a session's log: their types, their data, and the block in which they travel and are stored. */
 
 import * as z from "zod";
+import { budgetNotice } from "./budget.ts";
 import { capsuleWhy, leftOut, receipt, treeSummary } from "./capsule.ts";
 import { idOf } from "./ids.ts";
 import { MAX_FRAME_ITEMS, MAX_TEXT_CHARS } from "./limits.ts";
@@ -24,7 +25,8 @@ export const eventData = {
   "tool.call": z.object({ call_id: z.string().max(200), tool: z.string().max(200), input: json, summary: z.string().max(8_192).optional(), truncated }),
   "tool.result": z.object({ call_id: z.string().max(200), output: text, is_error: z.boolean(), duration_ms: z.number().min(0).optional(), truncated }),
   "file.changed": z.object({ path: z.string().max(4_096), change: z.enum(["created", "modified", "deleted"]), diff: text.optional(), truncated }),
-  "usage": usage.extend({ model: z.string().max(200).nullable() }),
+  /** `gateway`: the edge's own count of one model call; what an agent reports beside it is not counted again. */
+  "usage": usage.extend({ model: z.string().max(200).nullable(), source: z.enum(["agent", "gateway"]).optional(), request_id: idOf("model_request").optional(), estimated: z.boolean().optional() }),
   "plan": z.object({ items: z.array(z.object({ text: z.string().max(4_096), status: z.enum(["pending", "in_progress", "completed"]) })).max(200) }),
   "progress": z.object({ text: z.string().max(4_096), fraction: z.number().min(0).max(1).optional() }),
   "error": z.object({ message: z.string().max(8_192), hint: z.string().max(1_024).optional(), fatal: z.boolean().optional() }),
@@ -57,6 +59,10 @@ export const eventData = {
   "workspace.restore_failed": z.object({ capsule_id: idOf("capsule").nullable(), error: runError }),
   // by the object
   "session.receipt": receipt,
+  /** Four fifths of a cap are spent. */
+  "budget.warning": budgetNotice,
+  /** A call was refused, because its largest cost is more than what is left. */
+  "budget.exceeded": budgetNotice,
   "session.status": z.object({ status: sessionStatus, reason: z.string().nullable() }),
   "task.created": z.object({ task_id: idOf("task"), prompt_preview: z.string(), labels: z.record(z.string(), z.string()) }),
   "task.status": z.object({ status: taskStatus, attempt: z.number().int(), error: runError.nullable(), reason: z.string().nullable() }),

@@ -18,6 +18,9 @@ export const PREFIXES = {
   capsule: "cap",
   schedule: "schd",
   audit: "aud",
+  agent_config: "acfg",
+  budget: "bud",
+  model_request: "mreq",
 } as const;
 
 export type Resource = keyof typeof PREFIXES;
@@ -63,8 +66,8 @@ export function newId(resource: Resource, now: number): string {
   return `${PREFIXES[resource]}_${newBody(now)}`;
 }
 
-/** A fresh id of a task, run or permission of `sessionId`; throws where `sessionId` is not a session's id. */
-export function newChildId(resource: "task" | "run" | "permission", sessionId: string, now: number): string {
+/** A fresh id of a task, run, permission or capsule of `sessionId`; throws where `sessionId` is not a session's id. */
+export function newChildId(resource: "task" | "run" | "permission" | "capsule", sessionId: string, now: number): string {
   return `${PREFIXES[resource]}_${bodyOf(sessionId)}${newBody(now)}`;
 }
 

@@ -1,6 +1,7 @@
 /** Owns the permission request: one tool call that waits for a person's answer, for as long as it takes. */
 
 import * as z from "zod";
+import { budgetCaps } from "./budget.ts";
 import { idOf } from "./ids.ts";
 import { risk, scope } from "./policy.ts";
 import { json, timestamp } from "./values.ts";
@@ -46,6 +47,8 @@ export type Permission = z.infer<typeof permission>;
 export const permissionApprove = z.strictObject({
   reason: z.string().max(2_000).optional(),
   scope: scope.default("once"),
+  /** Only for a request of the tool `budget`: the caps from now on; absent: what was the cap is granted once more. */
+  budget: budgetCaps.optional(),
 });
 export const permissionDeny = z.strictObject({ reason: z.string().max(2_000).optional() });
 export type PermissionApprove = z.infer<typeof permissionApprove>;

@@ -2,11 +2,12 @@
 
 import * as z from "zod";
 import { sessionArchive } from "./history.ts";
-import { baseUrl, providerKey } from "./agent-config.ts";
+import { agentConfigRef, baseUrl, providerKey } from "./agent-config.ts";
 import { budgetCaps, budgetState } from "./budget.ts";
 import { idOf } from "./ids.ts";
 import { MAX_RULES } from "./limits.ts";
 import { editMode, rule } from "./policy.ts";
+import { lifecycleMode, suspendStrategy, suspension } from "./suspend.ts";
 import { env, labels, name, oneLine, slug, timestamp } from "./values.ts";
 
 export const sessionStatus = z.enum(["pending", "active", "suspending", "suspended", "resuming", "terminated"]);
@@ -18,13 +19,37 @@ export const runnerLifecycle = z.enum(["per-session", "per-task"]);
 export const sandboxKind = z.enum(["docker", "bubblewrap", "process"]);
 export type SandboxKind = z.infer<typeof sandboxKind>;
 
+/** Longest that a session may be told to wait for anything: 30 days. */
+const seconds = z.number().int().min(1).max(2_592_000);
+/** How a session lives when it has nothing to do, and what becomes of its files. */
+const living = {
+  lifecycle_mode: lifecycleMode.refine((mode) => mode !== "scheduled", "scheduled needs a schedule, and is set by creating one"),
+  /** `on_demand`: suspended after so long without work. */
+  idle_timeout_seconds: seconds,
+  /** Suspended when a permission request has waited for so long without an answer. */
+  suspend_after_seconds: seconds,
+  /** Days that the workspace is kept after the session has ended. */
+  retention_days: z.number().int().min(1).max(30),
+};
+/** Largest size of the workspace in MiB. */
+const quota = z.number().int().min(1).max(16_777_216);
+
 export const sessionCreate = z.strictObject({
   agent: slug,
   name: name.optional(),
   labels: labels.default({}),
   model: oneLine(200).min(1).optional(),
-  /** The model provider's key: reaches only the agent's process, is held in memory, never stored, never shown. */
-  api_key: oneLine(4_096).min(1).optional(),
+  /**
+   * The model provider's key (BYOK): sealed for the model gateway so that only the runner's token opens it, never in a sandbox, never shown, gone
+   * with its attachment.
+   */
+  api_key: providerKey.optional(),
+  /** Where the model provider is, beside `api_key`; absent: the provider's own address. */
+  base_url: baseUrl.optional(),
+  /** Instead of `api_key`: a config of the tenant, by id or name. */
+  agent_config: agentConfigRef.optional(),
+  /** Caps on what the session's model calls may spend in all. */
+  budget: budgetCaps.optional(),
   pool: slug.default("default"),
   provider: slug.optional(),
   /** Label conditions on the host: `gpu=nvidia,vram>=16GB`. */
@@ -36,6 +61,13 @@ export const sessionCreate = z.strictObject({
   env: env.default({}),
   /** Keep the agent's own record beside every event. */
   keep_raw: z.boolean().default(true),
+  lifecycle_mode: living.lifecycle_mode.default("on_demand"),
+  idle_timeout_seconds: living.idle_timeout_seconds.default(900),
+  suspend_after_seconds: living.suspend_after_seconds.default(1_800),
+  /** Absent: as its provider is configured. */
+  suspend_strategy: suspendStrategy.optional(),
+  workspace_quota_mb: quota.optional(),
+  retention_days: living.retention_days.default(7),
 });
 export type SessionCreate = z.infer<typeof sessionCreate>;
 
@@ -44,7 +76,10 @@ export const sessionPatch = z.strictObject({
   labels: labels.optional(),
   edit_mode: editMode.optional(),
   rules: z.array(rule).max(MAX_RULES).optional(),
-  api_key: oneLine(4_096).min(1).optional(),
+  api_key: providerKey.optional(),
+  base_url: baseUrl.nullable().optional(),
+  agent_config: agentConfigRef.nullable().optional(),
+  budget: budgetCaps.nullable().optional(),
 });
 export type SessionPatch = z.infer<typeof sessionPatch>;
 
@@ -56,7 +91,8 @@ export const attachedRunner = z.object({
   provider: z.string(),
   sandbox: sandboxKind.nullable(),
   isolation: z.string().nullable(),
-  state: z.enum(["starting", "connected", "disconnected", "stopping"]),
+  /** `held`: frozen or saved by a suspension. */
+  state: z.enum(["starting", "connected", "disconnected", "stopping", "held"]),
 });
 export type AttachedRunner = z.infer<typeof attachedRunner>;
 
@@ -66,7 +102,7 @@ export const usage = z.object({
   cache_read_tokens: z.number().int().min(0),
   cache_write_tokens: z.number().int().min(0),
   reasoning_tokens: z.number().int().min(0),
-  /** US dollars as the agent reports them; null where it reports none. */
+  /** US dollars: the gateway's count where its price book has the model, else as the agent reports them; null where nobody knows. */
   cost_usd: z.number().min(0).nullable(),
 });
 export type Usage = z.infer<typeof usage>;
@@ -93,7 +129,23 @@ export const session = z.object({
   /** Names of the variables that were given; values are not shown. */
   env_names: z.array(z.string()),
   has_api_key: z.boolean(),
+  base_url: z.string().nullable().optional(),
+  agent_config_id: idOf("agent_config").nullable().optional(),
+  budget: budgetState.nullable().optional(),
   keep_raw: z.boolean(),
+  lifecycle_mode: lifecycleMode,
+  idle_timeout_seconds: z.number().int(),
+  suspend_after_seconds: z.number().int(),
+  suspend_strategy: suspendStrategy.nullable(),
+  workspace_quota_mb: z.number().int().nullable(),
+  retention_days: z.number().int(),
+  /** Set while the session is suspended, or on its way there or back. */
+  suspension: suspension.nullable(),
+  /** The first task that waits was interrupted in the middle of its turn, and goes on with the next runner. */
+  interrupted: z.boolean(),
+  /** The latest state that can be restored anywhere. */
+  capsule_id: idOf("capsule").nullable(),
+  forked_from: z.object({ session_id: idOf("session"), capsule_id: idOf("capsule"), seq: z.number().int() }).nullable(),
   runner: attachedRunner.nullable(),
   /** The task that runs now. */
   task_id: idOf("task").nullable(),

@@ -1,6 +1,7 @@
 /** Owns the task and its runs: a prompt given to a session, and every attempt at it. */
 
 import * as z from "zod";
+import { budgetCaps, budgetState } from "./budget.ts";
 import { idOf } from "./ids.ts";
 import { MAX_PROMPT_CHARS } from "./limits.ts";
 import { usage } from "./session.ts";
@@ -21,6 +22,8 @@ export const taskCreate = z.strictObject({
   /** Continue the agent's conversation as it stood at the end of this task; without it, the session's latest. */
   continue_from: idOf("task").optional(),
   labels: labels.default({}),
+  /** Caps on what the task's model calls may spend, over all its runs. */
+  budget: budgetCaps.optional(),
 });
 export type TaskCreate = z.infer<typeof taskCreate>;
 
@@ -55,6 +58,7 @@ export const task = z.object({
   exit_code: z.number().int().nullable(),
   error: runError.nullable(),
   usage: usage.nullable(),
+  budget: budgetState.nullable().optional(),
   /** Why a pending task waits, in words. */
   waiting_for: z.string().nullable(),
   /** The agent's own conversation id at the end of the task. */

@@ -1,5 +1,7 @@
 /** Owns bearer tokens: prefix and 32 random bytes in base64url; only their SHA-256 is ever stored. */
 
+import { isId } from "./ids.ts";
+
 export const TOKEN_PREFIXES = { api_key: "mk_", runner: "rtok_", run: "gtok_" } as const;
 export type TokenKind = keyof typeof TOKEN_PREFIXES;
 
@@ -23,6 +25,28 @@ export function tokenKind(token: string): TokenKind | null {
     if (token.startsWith(prefix) && BODY.test(token.slice(prefix.length))) return kind as TokenKind;
   }
   return null;
+}
+
+/**
+ * The model gateway's token of a runner: made of its run token, so that both come and go together, but not the other way round. The
+ * agent is given this one; with it, nobody can speak on the runner's link.
+ */
+export async function gatewayToken(runToken: string): Promise<string> {
+  const key = await crypto.subtle.importKey("raw", new TextEncoder().encode(runToken), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return TOKEN_PREFIXES.run + base64url(new Uint8Array(await crypto.subtle.sign("HMAC", key, new TextEncoder().encode("model gateway"))));
+}
+
+/** What an agent presents to the gateway as its key: the token, and the session that it is good for. */
+export function gatewayKey(token: string, sessionId: string): string {
+  return `${token}.${sessionId}`;
+}
+
+/** Token and session of a key that `gatewayKey` made; null where it is none. */
+export function parseGatewayKey(key: string): { token: string; session_id: string } | null {
+  const dot = key.indexOf(".");
+  const token = key.slice(0, dot);
+  const session_id = key.slice(dot + 1);
+  return tokenKind(token) === "run" && isId("session", session_id) ? { token, session_id } : null;
 }
 
 /** SHA-256 of the token, 64 hex digits. */

@@ -138,9 +138,9 @@ export class FakeApi {
     const route = `${method} ${noun}${id ? "/:id" : ""}${sub ? `/${sub}` : ""}${verb ? `/${verb}` : ""}`;
     switch (route) {
       case "POST sessions": {
-        const { api_key, env, ...input } = sessionCreate.parse(body);
+        const { api_key, env, budget: _, ...input } = sessionCreate.parse(body);
         const session: Session = {
-          model: null, provider: null, selector: null, name: null, ...input, id: newId("session", this.#now++), tenant_id: newId("tenant", 0), status: "active", status_reason: null,
+          model: null, provider: null, selector: null, name: null, suspend_strategy: null, workspace_quota_mb: null, suspension: null, interrupted: false, capsule_id: null, forked_from: null, ...input, id: newId("session", this.#now++), tenant_id: newId("tenant", 0), status: "active", status_reason: null,
           workspace_id: newId("workspace", 0), host_id: null, env_names: Object.keys(env), has_api_key: api_key !== undefined, runner: null, task_id: null, queued_tasks: 0,
           pending_permissions: 0, usage: NO_USAGE, last_seq: 0, created_at: AT, updated_at: AT, ended_at: null, version: 1,
         };
@@ -180,7 +180,7 @@ export class FakeApi {
   }
 
   #give(session: Session, body: unknown): Task {
-    const input = taskCreate.parse(body);
+    const { budget: _, ...input } = taskCreate.parse(body);
     const task: Task = {
       continue_from: null, ...input, id: newChildId("task", session.id, this.#now++), session_id: session.id, tenant_id: session.tenant_id, status: "pending", attempts: 0, run_id: null, result: null, exit_code: null, error: null,
       usage: null, waiting_for: null, conversation: null, next_attempt_at: null, created_at: AT, started_at: null, ended_at: null, version: 1,
