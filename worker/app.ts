@@ -6,6 +6,7 @@ import { Failure } from "../sdk/protocol/index.ts";
 import type { App, AppEnv } from "./context.ts";
 import { recordsFor, type Records } from "./db/records.ts";
 import type { Env } from "./env.ts";
+import type { DashboardFiles } from "./ui/files.ts";
 import { authenticated, KeyCache, mastered } from "./middleware/auth.ts";
 import { failed, validated } from "./middleware/errors.ts";
 import { bounded, framed } from "./middleware/request.ts";
@@ -19,16 +20,20 @@ import { linkRoutes } from "./routes/links.ts";
 import { permissionRoutes } from "./routes/permissions.ts";
 import { runnerRoutes } from "./routes/runners.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
+import { signInRoutes } from "./routes/sign-in.ts";
 import { taskRoutes } from "./routes/tasks.ts";
+import { uiRoutes } from "./routes/ui.ts";
 
 /** What the app stands on; replaced whole in tests. */
 interface Parts {
   recordsFor: (env: Env) => Records;
+  /** The built dashboard; none by default. */
+  dashboard?: DashboardFiles;
 }
 
 const room = (): App => new OpenAPIHono<AppEnv>({ defaultHook: validated });
 const nowhere = () => new Failure("not_found", "No such route", { hint: "GET /docs lists them all" });
-/** A browser may call from any origin: there are no cookies, only the key that the page itself has. */
+/** A browser may call from any origin: what it brings is the key that the page itself has; the dashboard's cookie is never sent from another site. */
 const anyOrigin = cors({
   origin: "*",
   allowMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE"],
@@ -66,6 +71,8 @@ export function createApp(parts: Parts = { recordsFor }): App {
   app.route("/admin/api/v1", admin(cache));
   healthRoutes(app);
   linkRoutes(app);
+  signInRoutes(app, cache);
+  uiRoutes(app, parts.dashboard ?? {});
   docRoutes(app);
   return app;
 }

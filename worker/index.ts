@@ -1,5 +1,6 @@
 /** Owns the worker's entry: the fetch handler and the objects' classes with their ports. */
 
+import { files } from "#dashboard";
 import { hostObject, poolObject, sessionObject, tenantObject, type Ports } from "../durable-objects/index.ts";
 import { createApp } from "./app.ts";
 import { recordsFor } from "./db/records.ts";
@@ -12,6 +13,6 @@ export class HostObject extends hostObject<Env>(ports) {}
 export class PoolObject extends poolObject<Env>(ports) {}
 export class TenantObject extends tenantObject<Env>(ports) {}
 
-const app = createApp();
+const app = createApp({ recordsFor, dashboard: files });
 
 export default { fetch: (request, env, context) => app.fetch(request, env, context) } satisfies ExportedHandler<Env>;

@@ -1,8 +1,9 @@
-/** Owns the bundles that one machine runs: the worker, and a host's programs. */
+/** Owns the bundles that one machine runs: the worker with its dashboard, and a host's programs. */
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build, type BuildOptions } from "esbuild";
+import { dashboardModule } from "./ui.ts";
 
 export const ROOT = join(import.meta.dirname, "../..");
 
@@ -17,6 +18,7 @@ export async function bundleWorker(): Promise<string> {
     target: "es2024",
     conditions: ["workerd", "worker", "browser"],
     external: ["cloudflare:*", "node:*"],
+    alias: { "#dashboard": await dashboardModule() },
     loader: { ".html": "text", ".svg": "text", ".sql": "text" },
   });
   const output = result.outputFiles?.[0];

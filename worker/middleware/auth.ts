@@ -1,10 +1,11 @@
-/** Owns who may enter: API keys by their hash, runner tokens, and the deployment's master key; what a key may do is its scopes. */
+/** Owns who may enter: API keys by their hash or by the dashboard's cookie, runner tokens, and the deployment's master key; what a key may do is its scopes. */
 
 import type { MiddlewareHandler } from "hono";
 import { createMiddleware } from "hono/factory";
 import { equalConstantTime, Failure, hashToken, tokenKind, type ApiKey, type KeyScope, type RunnerToken } from "../../sdk/protocol/index.ts";
 import type { AppEnv, Caller, Ctx } from "../context.ts";
 import { databaseFailure } from "../db/client.ts";
+import { hashOfCookie } from "./cookie.ts";
 
 /** Longest that a key's record is believed without asking again, and with it how long a revoked key may still pass. */
 const BELIEVED_MS = 5_000;
@@ -63,12 +64,21 @@ function bearer(c: Ctx): string {
   throw refused("A token is needed", "Send `Authorization: Bearer mk_…`");
 }
 
-async function callerOf(c: Ctx, cache: KeyCache): Promise<Caller> {
+/** The hash of the key that a request brings: as a bearer token, or by the dashboard's cookie. */
+async function hashOf(c: Ctx): Promise<string> {
+  if (c.req.header("authorization") === undefined && !c.req.header("sec-websocket-protocol")?.includes(KEY_PROTOCOL)) {
+    const hash = await hashOfCookie(c, Date.now());
+    if (hash !== null) return hash;
+  }
   const token = bearer(c);
   const kind = tokenKind(token);
   if (kind === "run" || kind === "runner") throw refused("A runner's token is not an API key", "It opens its own link and nothing else");
   if (kind !== "api_key") throw refused("The key is not an API key (mk_…)");
-  const hash = await hashToken(token);
+  return hashToken(token);
+}
+
+/** The living key of this hash. Throws `unauthorized` where it is unknown, revoked or expired. */
+export async function keyByHash(c: Ctx, cache: KeyCache, hash: string): Promise<ApiKey> {
   const now = Date.now();
   const { access } = c.get("records");
   const key = await cache.find(hash, now, () => access.keyByHash(hash));
@@ -76,6 +86,11 @@ async function callerOf(c: Ctx, cache: KeyCache): Promise<Caller> {
   if (key.revoked_at) throw refused("The key is revoked");
   if (key.expires_at && Date.parse(key.expires_at) <= now) throw refused("The key has expired");
   if (!key.last_used_at || Date.parse(key.last_used_at) < now - 60_000) c.executionCtx.waitUntil(access.touchKey(key.id, new Date(now)).catch(() => {}));
+  return key;
+}
+
+async function callerOf(c: Ctx, cache: KeyCache): Promise<Caller> {
+  const key = await keyByHash(c, cache, await hashOf(c));
   return { kind: "key", actor: { tenant_id: key.tenant_id, key_id: key.id, key_name: key.name }, scopes: key.scopes };
 }
 
