@@ -53,7 +53,7 @@ function usageOf(body: Request, step: Step) {
 /** The step as this API tells it; `serial` makes its ids unique. */
 export function renderMessages(body: Request, step: Step, serial: number): Rendered {
   const usage = usageOf(body, step);
-  const stop_reason = step.calls.length > 0 ? "tool_use" : "end_turn";
+  const stop_reason = step.stop === "length" ? "max_tokens" : step.stop === "refusal" ? "refusal" : step.calls.length > 0 ? "tool_use" : "end_turn";
   const shell = { id: `msg_scripted_${serial}`, type: "message", role: "assistant", model: body.model, stop_sequence: null };
   const content = [
     ...(step.thinking === undefined ? [] : [{ type: "thinking" as const, thinking: step.thinking, signature: "c2NyaXB0ZWQ=" }]),
@@ -76,7 +76,7 @@ export function renderMessages(body: Request, step: Step, serial: number): Rende
       for (const piece of pieces(b.text)) delta({ type: "text_delta", text: piece });
     } else {
       send("content_block_start", { index, content_block: { ...b, input: {} } });
-      for (const part of JSON.stringify(b.input).match(/.{1,24}/gs) ?? []) delta({ type: "input_json_delta", partial_json: part });
+      for (const part of (typeof b.input === "string" ? b.input : JSON.stringify(b.input)).match(/.{1,24}/gs) ?? []) delta({ type: "input_json_delta", partial_json: part });
     }
     send("content_block_stop", { index });
   }

@@ -53,7 +53,7 @@ export function renderChat(body: Request, step: Step, serial: number): Rendered 
     prompt_tokens_details: { cached_tokens: before - (before % 128) },
     completion_tokens_details: { reasoning_tokens },
   };
-  const finish_reason = step.calls.length > 0 ? "tool_calls" : "stop";
+  const finish_reason = step.stop === "length" ? "length" : step.stop === "refusal" ? "content_filter" : step.calls.length > 0 ? "tool_calls" : "stop";
   const calls = step.calls.map((c, i) => ({
     id: `call_scripted_${serial}_${i}`,
     type: "function",

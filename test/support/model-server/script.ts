@@ -4,7 +4,7 @@ import * as z from "zod";
 
 const call = z.strictObject({
   tool: z.string(),
-  /** Arguments of a function tool; a string is the whole input of a free-form (custom) tool. */
+  /** Arguments of a function tool; a string is sent as it is: the whole input of a free-form (custom) tool, or arguments that are no JSON. */
   input: z.union([z.string(), z.record(z.string(), z.json())]).default({}),
 });
 
@@ -21,6 +21,8 @@ export const step = z.strictObject({
   text: z.string().optional(),
   /** One reply with several of them calls the tools in parallel. */
   calls: z.array(call).default([]),
+  /** Why the reply ends, where it is not because it has said and called all. */
+  stop: z.enum(["length", "refusal"]).optional(),
   /** Milliseconds before the first byte. */
   wait: z.number().default(0),
   /** Milliseconds between two pieces of the stream. */
