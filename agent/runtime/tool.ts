@@ -32,7 +32,7 @@ export interface ToolContext {
   /** Aborts when the turn is canceled or out of time; a tool then ends soon, whatever it answers. */
   readonly signal: AbortSignal;
   /** Shows output while the call runs, piece by piece; becomes `tool-progress` events and is not part of the result. Never throws. */
-  progress(text: string): void;
+  readonly progress: (text: string) => void;
 }
 
 /** Input that was checked against the schema, or why it does not fit: one line a field. */

@@ -1,0 +1,111 @@
+/** Owns an agent between its turns: its history, one turn at a time, each a stream of events with exactly one at its end. */
+
+import { Meter, type Budget } from "./budget.ts";
+import { Channel } from "./channel.ts";
+import { NO_USAGE, type AgentEvent, type FinalEvent } from "./events.ts";
+import { replay, type JournalEntry, type Recorder } from "./history/journal.ts";
+import { message, userMessage, type Message, type Prompt, type ToolResultPart } from "./history/messages.ts";
+import { runTurn, type TurnSetup } from "./turn.ts";
+
+export interface StreamOptions {
+  /** Ends the turn in mid-stream, with an `error` of code `aborted`. */
+  signal?: AbortSignal | undefined;
+  /** The conversation so far, instead of this agent's own. */
+  history?: readonly Message[] | undefined;
+  /** Gets every step of the turn before the next is taken; feed what it got to `resume`. */
+  record?: Recorder | undefined;
+  /** Instead of the agent's. */
+  budget?: Budget | undefined;
+  /** The turn of a subagent counts into this one too. */
+  meter?: Meter | undefined;
+}
+
+type Begin = { prompt: Prompt } | { results: ReadonlyMap<string, ToolResultPart> };
+
+export class Agent {
+  readonly #setup: TurnSetup;
+  readonly #budget: Budget;
+  /** Told at the head of the first turn. */
+  #warnings: AgentEvent[];
+  #history: Message[];
+  #running = false;
+
+  constructor(setup: TurnSetup, { budget, history, warnings }: { budget: Budget; history: readonly Message[]; warnings: readonly AgentEvent[] }) {
+    this.#setup = setup;
+    this.#budget = budget;
+    this.#history = [...history];
+    this.#warnings = [...warnings];
+  }
+
+  /** The conversation so far, as plain JSON; whole between turns, growing within one. */
+  get history(): Message[] {
+    return [...this.#history];
+  }
+
+  /** One turn. Breaking off the iteration cancels it. Nothing runs before the first event is asked for. */
+  stream(prompt: Prompt, options: StreamOptions = {}): AsyncGenerator<AgentEvent, void, void> {
+    return this.#turn({ prompt }, options);
+  }
+
+  /**
+   * Takes up a turn whose process died, from the entries that its `record` got: what is finished is not done again, what had begun and not ended is told
+   * to the model as such, what had not begun is run. `options.history` is what went before these entries.
+   */
+  resume(entries: readonly JournalEntry[], options: StreamOptions = {}): AsyncGenerator<AgentEvent, void, void> {
+    const { history, results } = replay(entries);
+    return this.#turn({ results }, { ...options, history: [...(options.history ?? this.#history), ...history] });
+  }
+
+  async *#turn(begin: Begin, options: StreamOptions): AsyncGenerator<AgentEvent, void, void> {
+    if (this.#running) {
+      yield { type: "error", code: "bad_request", message: "a turn of this agent is running: wait for its end, or make another agent", modelCalls: 0, usage: { ...NO_USAGE } };
+      return;
+    }
+    this.#running = true;
+    const gone = new AbortController();
+    const channel = new Channel<AgentEvent>();
+    let running: Promise<FinalEvent> | null = null;
+    try {
+      for (const warning of this.#warnings.splice(0)) yield warning;
+      if (options.history) {
+        const unread = options.history.findIndex((one) => !message.safeParse(one).success);
+        if (unread !== -1) {
+          yield { type: "error", code: "bad_request", message: `message ${unread} of the history is not one of this runtime's`, modelCalls: 0, usage: { ...NO_USAGE } };
+          return;
+        }
+        this.#history = [...options.history];
+      }
+      running = this.#run(begin, options, gone.signal, channel);
+      yield* channel.read();
+      yield await running;
+    } finally {
+      gone.abort(new Error("nobody listens any more"));
+      channel.close();
+      await running;
+      this.#running = false;
+    }
+  }
+
+  async #run(begin: Begin, options: StreamOptions, gone: AbortSignal, channel: Channel<AgentEvent>): Promise<FinalEvent> {
+    const { signal, record = () => {}, budget = this.#budget, meter } = options;
+    const turn = {
+      messages: this.#history,
+      meter: new Meter(budget, meter ?? null),
+      signal: signal ? AbortSignal.any([signal, gone]) : gone,
+      emit: (event: AgentEvent) => channel.put(event),
+    };
+    try {
+      if ("prompt" in begin) {
+        const first = userMessage(begin.prompt);
+        this.#history.push(first);
+        await record({ type: "message", message: first });
+        return await runTurn(this.#setup, { ...turn, record });
+      }
+      return await runTurn(this.#setup, { ...turn, record, results: begin.results });
+    } catch (error) {
+      return { type: "error", code: "persistence", message: `the turn cannot be recorded: ${error instanceof Error ? error.message : String(error)}`, modelCalls: 0, usage: { ...NO_USAGE } };
+    } finally {
+      channel.close();
+    }
+  }
+}

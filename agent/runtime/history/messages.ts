@@ -1,0 +1,70 @@
+/** Owns the conversation: its messages as plain JSON, and the rule that every tool call has exactly one result, in the very next message. */
+
+import * as z from "zod";
+
+const provider = z.record(z.string(), z.unknown());
+const text = z.object({ type: z.literal("text"), text: z.string() });
+const image = z.object({ type: z.literal("image"), data: z.string(), mediaType: z.string() });
+/** `provider` is what the model's provider wants back unchanged, such as the signature of a thought. */
+const thinking = z.object({ type: z.literal("thinking"), text: z.string(), provider: provider.optional() });
+const toolCallPart = z.object({ type: z.literal("tool-call"), callId: z.string(), tool: z.string(), input: z.unknown(), provider: provider.optional() });
+export const toolResultPart = z.object({ type: z.literal("tool-result"), callId: z.string(), tool: z.string(), content: z.union([z.string(), z.array(z.discriminatedUnion("type", [text, image]))]), isError: z.boolean().optional() });
+
+/** One message of a conversation; survives JSON. */
+export const message = z.discriminatedUnion("role", [
+  z.object({ role: z.literal("user"), content: z.array(z.discriminatedUnion("type", [text, image])) }),
+  z.object({ role: z.literal("assistant"), content: z.array(z.discriminatedUnion("type", [text, thinking, toolCallPart])) }),
+  z.object({ role: z.literal("tool"), content: z.array(toolResultPart) }),
+]);
+export type Message = z.infer<typeof message>;
+export type UserMessage = Extract<Message, { role: "user" }>;
+export type AssistantMessage = Extract<Message, { role: "assistant" }>;
+export type ToolMessage = Extract<Message, { role: "tool" }>;
+export type ToolCallPart = z.infer<typeof toolCallPart>;
+export type ToolResultPart = z.infer<typeof toolResultPart>;
+export type UserPart = UserMessage["content"][number];
+/** What a person says: words, or words and images. */
+export type Prompt = string | readonly UserPart[];
+
+export function userMessage(prompt: Prompt): UserMessage {
+  return { role: "user", content: typeof prompt === "string" ? [{ type: "text", text: prompt }] : [...prompt] };
+}
+
+export function callsOf(message: Message | undefined): ToolCallPart[] {
+  return message?.role === "assistant" ? message.content.filter((part) => part.type === "tool-call") : [];
+}
+
+export function textIn(message: Message | undefined): string {
+  return (message?.content ?? []).flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
+}
+
+/** A result that stands in for one that never came. */
+export function notRun({ callId, tool }: Pick<ToolCallPart, "callId" | "tool">, why: string): ToolResultPart {
+  return { type: "tool-result", callId, tool, content: why, isError: true };
+}
+
+const LOST = "this call has no result: the conversation was broken off before it ended";
+
+/**
+ * The conversation with every call answered exactly once, in the next message: missing results are filled in, results without a call left out.
+ * Providers refuse anything else, and a history that was cut anywhere must stay usable. Returns the same array where nothing is to mend.
+ */
+export function mended(messages: readonly Message[]): readonly Message[] {
+  const whole = messages.every((one, i) => {
+    const calls = callsOf(one);
+    const next = messages[i + 1];
+    const before = messages[i - 1];
+    if (one.role === "tool" && callsOf(before).length === 0) return false;
+    if (calls.length === 0) return one.content.length > 0;
+    return next?.role === "tool" && next.content.length === calls.length && calls.every(({ callId }) => next.content.some((result) => result.callId === callId));
+  });
+  if (whole) return messages;
+  return messages.flatMap((one, i): Message[] => {
+    if (one.role === "tool" || one.content.length === 0) return [];
+    const calls = callsOf(one);
+    if (calls.length === 0) return [one];
+    const next = messages[i + 1];
+    const results = next?.role === "tool" ? next.content : [];
+    return [one, { role: "tool", content: calls.map((call) => results.find(({ callId }) => callId === call.callId) ?? notRun(call, LOST)) }];
+  });
+}

@@ -1,0 +1,49 @@
+/** Owns the hooks of a turn: where its caller may look at a tool call or a subagent before it runs, and say no. */
+
+export type Verdict = { allow: true } | { allow: false; reason: string };
+
+export interface CallAsked {
+  callId: string;
+  tool: string;
+  /** Checked against the tool's schema. */
+  input: unknown;
+  /** Names of the subagents that the call comes from, outermost first; empty for the agent itself. */
+  path: readonly string[];
+  signal: AbortSignal;
+}
+
+export interface SubagentAsked {
+  callId: string;
+  name: string;
+  prompt: string;
+  path: readonly string[];
+  signal: AbortSignal;
+}
+
+/** Answering nothing allows. A hook may take as long as it likes; one that throws is taken for a no. */
+export interface Hooks {
+  onToolCall?: ((call: CallAsked) => Promise<Verdict | void> | Verdict | void) | undefined;
+  onSubagentRun?: ((run: SubagentAsked) => Promise<Verdict | void> | Verdict | void) | undefined;
+}
+
+/** The hook's verdict; null where it allows. Gives up, with a no, when the signal aborts. */
+export async function vetoed<T extends { signal: AbortSignal }>(hook: ((asked: T) => Promise<Verdict | void> | Verdict | void) | undefined, asked: T): Promise<string | null> {
+  if (!hook) return null;
+  const { signal } = asked;
+  if (signal.aborted) return CANCELED;
+  let stop: () => void = () => {};
+  const aborted = new Promise<Verdict>((resolve) => {
+    stop = () => resolve({ allow: false, reason: CANCELED });
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    const verdict = await Promise.race([aborted, (async () => hook(asked))()]);
+    return verdict?.allow === false ? verdict.reason : null;
+  } catch (error) {
+    return `the hook that decides about this failed: ${error instanceof Error ? error.message : String(error)}`;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+const CANCELED = "the turn was canceled";

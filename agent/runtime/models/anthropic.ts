@@ -1,0 +1,29 @@
+/** Owns the provider for Anthropic's Messages API, and for whoever speaks it. */
+
+import { createAnthropic } from "@ai-sdk/anthropic";
+import { streamFrom, type Dialect } from "./language-model.ts";
+import type { ModelPart, ModelProvider, ModelRequest } from "./provider.ts";
+
+export interface AnthropicOptions {
+  apiKey: string;
+  /** With or without `/v1` at its end, as in ANTHROPIC_BASE_URL; `https://api.anthropic.com` by default. */
+  baseURL?: string | undefined;
+  headers?: Readonly<Record<string, string>> | undefined;
+  fetch?: typeof globalThis.fetch | undefined;
+}
+
+const DIALECT: Dialect = { optionsKey: "anthropic", imagesInResults: true, errorFlag: true, cacheMark: { anthropic: { cacheControl: { type: "ephemeral" } } } };
+
+export class AnthropicProvider implements ModelProvider {
+  readonly name = "anthropic";
+  readonly #anthropic: ReturnType<typeof createAnthropic>;
+
+  constructor({ apiKey, baseURL = "https://api.anthropic.com", headers, fetch }: AnthropicOptions) {
+    const base = baseURL.replace(/\/+$/, "");
+    this.#anthropic = createAnthropic({ apiKey, baseURL: base.endsWith("/v1") ? base : `${base}/v1`, ...(headers && { headers: { ...headers } }), ...(fetch && { fetch }) });
+  }
+
+  stream(request: ModelRequest): AsyncIterable<ModelPart> {
+    return streamFrom(this.#anthropic(request.model), request, DIALECT);
+  }
+}

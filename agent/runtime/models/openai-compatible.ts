@@ -1,0 +1,61 @@
+/** Owns the provider for every endpoint that speaks OpenAI's Chat Completions: OpenAI, OpenRouter, Ollama, vLLM, … */
+
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { streamFrom, type Dialect } from "./language-model.ts";
+import type { ModelPart, ModelProvider, ModelRequest } from "./provider.ts";
+
+export interface OpenAICompatibleOptions {
+  /** Absent where the endpoint wants none, as Ollama. */
+  apiKey?: string | undefined;
+  /** With the version in it, as in OPENAI_BASE_URL: `https://openrouter.ai/api/v1`, `http://localhost:11434/v1`. */
+  baseURL: string;
+  headers?: Readonly<Record<string, string>> | undefined;
+  fetch?: typeof globalThis.fetch | undefined;
+  /** For messages; the host of `baseURL` by default. */
+  name?: string | undefined;
+  /**
+   * The ends of cached prefixes are marked with `cache_control`, for routers that hand it on to models which cache only what is marked.
+   * Most endpoints cache by themselves; by default only OpenRouter's Anthropic models are marked.
+   */
+  cacheControl?: boolean | undefined;
+}
+
+const DIALECT: Dialect = { optionsKey: "openaiCompatible", imagesInResults: false, errorFlag: false, cacheMark: null };
+
+interface WireMessage {
+  role: string;
+  content: unknown;
+}
+
+export class OpenAICompatibleProvider implements ModelProvider {
+  readonly name: string;
+  readonly #endpoint: ReturnType<typeof createOpenAICompatible>;
+
+  constructor({ apiKey, baseURL, headers, fetch, name, cacheControl }: OpenAICompatibleOptions) {
+    const { host } = new URL(baseURL);
+    this.name = name ?? host;
+    this.#endpoint = createOpenAICompatible({
+      name: "openaiCompatible",
+      baseURL: baseURL.replace(/\/+$/, ""),
+      includeUsage: true,
+      transformRequestBody: (body) => ((cacheControl ?? (host.endsWith("openrouter.ai") && String(body["model"]).startsWith("anthropic/"))) ? marked(body) : body),
+      ...(apiKey !== undefined && apiKey !== "" && { apiKey }),
+      ...(headers && { headers: { ...headers } }),
+      ...(fetch && { fetch }),
+    });
+  }
+
+  stream(request: ModelRequest): AsyncIterable<ModelPart> {
+    return streamFrom(this.#endpoint(request.model), request, DIALECT);
+  }
+}
+
+/** The system prompt and the last message as parts with a mark. */
+function marked(body: Record<string, unknown>): Record<string, unknown> {
+  const messages = body["messages"] as WireMessage[];
+  const mark = (one: WireMessage): WireMessage => {
+    if (typeof one.content !== "string" || one.content === "") return one;
+    return { ...one, content: [{ type: "text", text: one.content, cache_control: { type: "ephemeral" } }] };
+  };
+  return { ...body, messages: messages.map((one, i) => (one.role === "system" || (i === messages.length - 1 && one.role !== "assistant") ? mark(one) : one)) };
+}

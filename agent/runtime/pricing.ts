@@ -1,0 +1,54 @@
+/** Owns what tokens cost: a function from model and usage to US dollars, and the published prices of well-known models. */
+
+import type { Usage } from "./events.ts";
+
+/** US dollars for this usage of this model; null where the price is not known. */
+export type Pricing = (model: string, usage: Usage) => number | null;
+
+/** US dollars per million tokens. */
+export interface Price {
+  input: number;
+  output: number;
+  /** Read from the cache; a tenth of `input` where absent. */
+  cacheRead?: number;
+  /** Written to the cache; five quarters of `input` where absent. */
+  cacheWrite?: number;
+}
+
+/** Prices by the beginning of a model's name; the longest match counts. A vendor's prefix (`anthropic/…`) is passed over where the table has none of that name. */
+export function pricingFrom(table: Readonly<Record<string, Price>>): Pricing {
+  const names = Object.keys(table).sort((a, b) => b.length - a.length);
+  const find = (model: string) => names.find((name) => model.startsWith(name));
+  return (model, usage) => {
+    const name = find(model) ?? find(model.slice(model.lastIndexOf("/") + 1));
+    const price = name === undefined ? undefined : table[name];
+    if (!price) return null;
+    const { input, output, cacheRead = input / 10, cacheWrite = (input * 5) / 4 } = price;
+    return (usage.inputTokens * input + usage.outputTokens * output + usage.cacheReadTokens * cacheRead + usage.cacheWriteTokens * cacheWrite) / 1_000_000;
+  };
+}
+
+/** List prices as the vendors published them by the end of 2025; for what is newer or your own, give `pricing`. */
+export const LIST_PRICES: Readonly<Record<string, Price>> = {
+  "claude-opus-4-5": { input: 5, output: 25 },
+  "claude-opus-4": { input: 15, output: 75 },
+  "claude-sonnet-4": { input: 3, output: 15 },
+  "claude-3-7-sonnet": { input: 3, output: 15 },
+  "claude-haiku-4-5": { input: 1, output: 5 },
+  "claude-3-5-haiku": { input: 0.8, output: 4 },
+  "gpt-5": { input: 1.25, output: 10 },
+  "gpt-5-mini": { input: 0.25, output: 2 },
+  "gpt-5-nano": { input: 0.05, output: 0.4 },
+  "gpt-4.1": { input: 2, output: 8, cacheRead: 0.5 },
+  "gpt-4.1-mini": { input: 0.4, output: 1.6, cacheRead: 0.1 },
+  "gpt-4o": { input: 2.5, output: 10, cacheRead: 1.25 },
+  "gpt-4o-mini": { input: 0.15, output: 0.6, cacheRead: 0.075 },
+  "o3": { input: 2, output: 8, cacheRead: 0.5 },
+  "o4-mini": { input: 1.1, output: 4.4, cacheRead: 0.275 },
+  "deepseek-chat": { input: 0.28, output: 0.42 },
+  "deepseek-reasoner": { input: 0.28, output: 0.42 },
+  "gemini-2.5-pro": { input: 1.25, output: 10 },
+  "gemini-2.5-flash": { input: 0.3, output: 2.5 },
+};
+
+export const listPricing: Pricing = pricingFrom(LIST_PRICES);
