@@ -12,5 +12,15 @@ export interface Env extends ObjectsEnv {
   MARIONETTE_MASTER_KEY: string;
   /** 32 bytes, hex. */
   MARIONETTE_ENCRYPTION_KEY: string;
+  /** The key before it, while what was wrapped with that one is re-wrapped. */
+  MARIONETTE_ENCRYPTION_KEY_PREVIOUS?: string;
   MARIONETTE_LOG_LEVEL?: string;
+  /** Where sealed bytes are kept: `r2` (the default), or `s3`: S3, GCS or another store behind S3's interface. */
+  MARIONETTE_OBJECT_STORE?: string;
+  /** `https://host`; Amazon's own where it is not set. */
+  MARIONETTE_S3_ENDPOINT?: string;
+  MARIONETTE_S3_BUCKET?: string;
+  MARIONETTE_S3_REGION?: string;
+  MARIONETTE_S3_ACCESS_KEY_ID?: string;
+  MARIONETTE_S3_SECRET_ACCESS_KEY?: string;
 }

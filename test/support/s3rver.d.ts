@@ -1,0 +1,9 @@
+/** What is used of s3rver, which brings no types. */
+declare module "s3rver" {
+  export default class S3rver {
+    constructor(options: { address: string; port: number; silent: boolean; directory: string; configureBuckets: { name: string; configs: string[] }[] });
+    run(): Promise<{ port: number }>;
+    readonly httpServer: import("node:http").Server;
+    close(): Promise<void>;
+  }
+}
