@@ -1,6 +1,7 @@
 /** Owns how calls become attempts: base URL, key, idempotency keys and retries; every resource stands on it. */
 
 import { ApiError, MarionetteError } from "./errors.ts";
+import { live, type Live, type LiveHandlers } from "./live.ts";
 import { attempt, path, readJson, urlOf, type Fetch, type Method, type Query, type RequestOptions } from "./request.ts";
 import { retryDelay } from "./retry.ts";
 import { sleep, type Sleep } from "./sleep.ts";
@@ -16,7 +17,9 @@ export function adminApi(strings: TemplateStringsArray, ...values: string[]): st
 
 export interface TransportOptions {
   url: string;
-  apiKey: string;
+  apiKey?: string | undefined;
+  /** In place of a key, for pages that the server itself serves: the browser is signed in by a cookie. */
+  cookie?: boolean | undefined;
   fetch?: Fetch | undefined;
   timeout_ms?: number | undefined;
   max_retries?: number | undefined;
@@ -41,7 +44,7 @@ export class Transport {
   readonly url: string;
   readonly sleep: Sleep;
   readonly random: () => number;
-  readonly #apiKey: string;
+  readonly #apiKey: string | null;
   readonly #fetch: Fetch;
   readonly #timeoutMs: number;
   readonly #maxRetries: number;
@@ -49,9 +52,9 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.url = baseOf(options.url);
-    if (!options.apiKey) throw new MarionetteError("apiKey is missing: give the key that starts with mk_");
-    if (!/^[\x21-\x7e]+$/.test(options.apiKey)) throw new MarionetteError("apiKey holds characters that no key has");
-    this.#apiKey = options.apiKey;
+    if (!options.apiKey && !options.cookie) throw new MarionetteError("apiKey is missing: give the key that starts with mk_");
+    if (options.apiKey && !/^[\x21-\x7e]+$/.test(options.apiKey)) throw new MarionetteError("apiKey holds characters that no key has");
+    this.#apiKey = options.apiKey ?? null;
     const given = options.fetch;
     this.#fetch = given ?? ((url, init) => globalThis.fetch(url, init));
     this.#timeoutMs = options.timeout_ms ?? DEFAULT_TIMEOUT_MS;
@@ -61,6 +64,12 @@ export class Transport {
     this.random = options.random ?? Math.random;
   }
 
+  /** Opens a resuming WebSocket at `path`; see `live`. */
+  live(path: string, query: Query, more: { sessionId: string | null; after: number | null; tail?: number | undefined }, handlers: LiveHandlers): Live {
+    const protocols = this.#apiKey === null ? [] : ["marionette", `marionette.key.${this.#apiKey}`];
+    return live({ url: new URL(urlOf(this.url, path, query)), protocols, random: this.random, ...more }, handlers);
+  }
+
   /** Calls and parses the JSON answer with `parse`; retried as the table says. */
   async json<T>(method: Method, path: string, parse: (value: unknown) => T, call: Call = {}, options: RequestOptions = {}): Promise<T> {
     return this.send(method, path, async (response) => parse(await readJson(response)), { accept: "application/json", ...call }, options);
@@ -68,7 +77,8 @@ export class Transport {
 
   /** Calls and reads the answer with `read`, which runs within the attempt's time limit and is run anew by every retry. */
   async send<T>(method: Method, path: string, read: (response: Response) => Promise<T>, call: Call = {}, options: RequestOptions = {}): Promise<T> {
-    const headers: Record<string, string> = { ...this.#headers, authorization: `Bearer ${this.#apiKey}` };
+    // A page that is signed in by its cookie says with a header of its own that it is our page.
+    const headers: Record<string, string> = { ...this.#headers, ...(this.#apiKey === null ? { "x-marionette-page": "1" } : { authorization: `Bearer ${this.#apiKey}` }) };
     if (call.accept) headers["accept"] = call.accept;
     if (call.body !== undefined) headers["content-type"] = "application/json";
     // One key for all attempts of the call: the server does it once however often it hears it.

@@ -8,6 +8,7 @@ import { labelQuery, Resource, resource, type ListParams } from "../core/resourc
 import type { EventStream } from "../core/stream.ts";
 import { api, type Transport } from "../core/transport.ts";
 import { SessionFiles } from "./files.ts";
+import type { Live, LiveHandlers } from "../core/live.ts";
 import { readLog, type LogParams, type StreamCallOptions } from "./log.ts";
 
 export type SessionCreateParams = z.input<typeof sessionCreate>;
@@ -41,6 +42,10 @@ export class Sessions extends Resource {
   /** Ends the session for good: its tasks are canceled and its runner goes; its workspace and its log stay. */
   terminate(id: string, options?: RequestOptions): Promise<Session> {
     return this.transport.json("DELETE", api`/sessions/${id}`, resource<Session>, {}, options);
+  }
+  /** The session's log over a WebSocket, for pages that watch many at once. Opens at once; reconnects by itself until it is closed or the log ends. */
+  live(id: string, { after, tail, types, stream, raw }: Omit<LogParams, "follow">, handlers: LiveHandlers): Live {
+    return this.transport.live(api`/sessions/${id}/events`, { types, stream, raw }, { sessionId: id, after: after ?? null, tail }, handlers);
   }
   /** The session's log; with `follow`, until the session has ended. */
   events(id: string, params: LogParams = {}, options?: StreamCallOptions): EventStream<Event> {
