@@ -2,7 +2,7 @@
 
 import { isAbsolute } from "node:path";
 import * as z from "zod";
-import { env, slug } from "../../sdk/protocol/index.ts";
+import { env, slug, SUSPEND_STRATEGIES, type SuspendStrategy } from "../../sdk/protocol/index.ts";
 
 const UNITS = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
 const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
@@ -36,11 +36,24 @@ const resources = z.strictObject({
   shm: size.default(64 * UNITS.m),
 });
 
-export const STRATEGIES = ["pause", "snapshot", "terminate_preserve_storage", "release_to_pool", "terminate"] as const;
-const strategy = z.enum(STRATEGIES, { error: `expected one of ${STRATEGIES.join(", ")}` });
-const suspendConfig = z
-  .strictObject({ strategy, fallback: strategy.optional(), min_duration: duration.optional(), max_duration: duration.optional() })
-  .refine(({ min_duration: min, max_duration: max }) => min === undefined || max === undefined || min <= max, { path: ["max_duration"], message: "expected at least min_duration" });
+/** How the providers of this machine can suspend, cheapest for the session first. */
+export const STRATEGIES = {
+  docker: ["pause", "snapshot", "terminate_preserve_storage", "terminate"],
+  process: ["pause", "terminate_preserve_storage", "terminate"],
+} as const satisfies Record<string, readonly SuspendStrategy[]>;
+
+/** `provider` is named in the refusal of a strategy that it has not. */
+function suspendConfig(provider: keyof typeof STRATEGIES) {
+  const has = STRATEGIES[provider];
+  const strategy = z.enum(SUSPEND_STRATEGIES, { error: `expected one of ${has.join(", ")}` }).refine((value) => (has as readonly SuspendStrategy[]).includes(value), {
+    error: ({ input }) => `the ${provider} provider cannot ${String(input)}; expected one of ${has.join(", ")}`,
+  });
+  return z
+    .strictObject({ strategy, fallback: strategy.optional(), min_duration: duration.optional(), max_duration: duration.optional() })
+    .refine(({ min_duration: min, max_duration: max }) => min === undefined || max === undefined || min <= max, { path: ["max_duration"], message: "expected at least min_duration" })
+    .refine(({ max_duration: max }) => max !== 0, { path: ["max_duration"], message: "expected at least 1s" })
+    .refine(({ strategy, fallback }) => strategy !== fallback, { path: ["fallback"], message: "expected another strategy than the one that it stands in for" });
+}
 
 const docker = z.strictObject({
   /** `unix:///var/run/docker.sock` or `tcp://host:port`; absent: what the environment says, else the engine's own socket. */
@@ -48,7 +61,7 @@ const docker = z.strictObject({
   image: z.string().min(1).max(400).default("marionette-runner:latest"),
   network: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, "expected the name of a Docker network").default("bridge"),
   resources: resources.prefault({}),
-  suspend_config: suspendConfig.optional(),
+  suspend_config: suspendConfig("docker").optional(),
 });
 
 const processProvider = z.strictObject({
@@ -56,7 +69,7 @@ const processProvider = z.strictObject({
   isolation: z.enum(["auto", "bubblewrap", "none"], { error: "expected auto, bubblewrap or none" }).default("auto"),
   /** Sandboxes kept ready under bubblewrap, about 50 MB each, so that a new session starts at once. */
   warm: z.number().int().min(0).max(64).default(1),
-  suspend_config: suspendConfig.optional(),
+  suspend_config: suspendConfig("process").optional(),
 });
 
 const absolute = z.string().refine(isAbsolute, "expected an absolute path");

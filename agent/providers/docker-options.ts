@@ -34,6 +34,14 @@ export function containerName(runnerId: string): string {
   return `marionette-${runnerId}`;
 }
 
+/** Repository of the images that suspended containers are saved as. */
+export const SAVED = "marionette-saved";
+
+/** The image that a runner's container was saved as. */
+export function savedImage(runnerId: string): string {
+  return `${SAVED}:${runnerId}`;
+}
+
 /**
  * Nothing is writable but the workspace, the home, the state and bounded temporary file systems in memory; no capability, no new privileges, an allow-list of
  * system calls, bounded memory, processors and processes, an ordinary user. `/tmp` may execute: the workspace may too, and builds do it.

@@ -4,16 +4,21 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import Docker from "dockerode";
-import type { ProviderCapabilities, RunError } from "../../sdk/protocol/index.ts";
+import type { ProviderCapabilities, RunError, SuspendOffer } from "../../sdk/protocol/index.ts";
 import type { AgentLaunch } from "../runner/spec.ts";
+import { STRATEGIES } from "../config/schema.ts";
 import { INSIDE } from "./bubblewrap.ts";
 import { passedEnvironment, type ProviderContext } from "./context.ts";
-import { AGENTS, BUNDLE, containerName, containerOptions, LABELS } from "./docker-options.ts";
+import { AGENTS, BUNDLE, containerName, containerOptions, LABELS, SAVED, savedImage } from "./docker-options.ts";
 import { SANDBOX_OWNER } from "./owner.ts";
+import { isPaused, killPaused, stopPaused } from "./docker-paused.ts";
+import { offerOf } from "./suspend-offer.ts";
 import { ProviderError, type Availability, type FoundAgent, type FoundFile, type HostMount, type Owner, type Provider, type RunningSandbox, type SandboxDirectories, type SandboxView, type StartRequest } from "./provider.ts";
 
 const SOCKET = "relay.sock";
 const CERTIFICATES = `${AGENTS}/host-certificates.pem`;
+/** A paused container holds its memory; so long, unless the host's owner says otherwise. */
+const MAX_PAUSE_SECONDS = 86_400;
 /** Programs of the system belong to the image; what lies elsewhere can be shown from the host. */
 const SYSTEM = /^\/(usr\/(?!local\/)|bin\/|sbin\/|lib\/|lib64\/)/;
 const NODE = /^node(js)?$/;
@@ -22,7 +27,7 @@ type Exit = Awaited<RunningSandbox["exited"]>;
 
 export class DockerProvider implements Provider {
   readonly name = "docker";
-  readonly capabilities: ProviderCapabilities = { isolation: "container", pause: false, snapshot: false, limits: true, network_policy: false };
+  readonly capabilities: ProviderCapabilities = { isolation: "container", pause: true, snapshot: true, limits: true, network_policy: false };
   readonly sandbox = "docker";
   readonly #context: ProviderContext;
   readonly #docker: Docker;
@@ -40,6 +45,10 @@ export class DockerProvider implements Provider {
     const { memory, cpus, pids } = this.#context.config.docker.resources;
     const layers = `no capabilities, read-only root, system-call filter${this.#apparmor ? ", AppArmor" : ""}`;
     return `docker container: ordinary user, ${layers}; at most ${Math.round(memory / 1_048_576)} MiB memory, ${cpus} processors, ${pids} processes; network '${this.#context.config.docker.network}'`;
+  }
+
+  get suspend(): SuspendOffer {
+    return offerOf(STRATEGIES.docker, this.#context.config.docker.suspend_config, { strategy: "pause", max_duration_seconds: MAX_PAUSE_SECONDS });
   }
 
   /** Where the daemon is root, the sandbox's own user; else the daemon's, whose directories they are. */
@@ -105,7 +114,7 @@ export class DockerProvider implements Provider {
     const certificates = env["NODE_EXTRA_CA_CERTS"];
     const options = containerOptions({
       request: certificates === undefined ? request : { ...request, mounts: [...request.mounts, { source: certificates, target: CERTIFICATES }] },
-      config: config.docker,
+      config: request.saved ? { ...config.docker, image: savedImage(runner_id) } : config.docker,
       user: this.owner ?? { uid: process.getuid?.() ?? SANDBOX_OWNER.uid, gid: process.getgid?.() ?? SANDBOX_OWNER.gid },
       bundle,
       labels: {
@@ -145,22 +154,67 @@ export class DockerProvider implements Provider {
 
   async adopt(): Promise<RunningSandbox[]> {
     const listed = await this.#docker.listContainers({ all: true, filters: { label: [`${LABELS.data}=${this.#context.dataId}`] } });
-    const dead = listed.filter(({ State: state }) => state !== "running");
+    const dead = listed.filter(({ State: state }) => state !== "running" && state !== "paused");
     // Ended ones wait to be started again, unless nobody remembers them.
     await Promise.all(dead.map(({ Labels: labels }) => labels[LABELS.runner]).filter((id) => id !== undefined && !existsSync(join(this.#context.runners, id))).map((id) => this.destroy(id ?? "")));
+    await this.#forgetSaved();
     return listed.flatMap(({ Labels: labels, State: state }) => {
-      if (state !== "running") return [];
+      if (state !== "running" && state !== "paused") return [];
       const runnerId = labels[LABELS.runner];
       const sessionId = labels[LABELS.session];
       const epoch = Number(labels[LABELS.epoch]);
       if (runnerId === undefined || sessionId === undefined || !Number.isInteger(epoch)) return [];
       const exited = this.#exit(runnerId, this.#docker.getContainer(containerName(runnerId)).wait());
-      return [{ runner_id: runnerId, session_id: sessionId, epoch, exited }];
+      return [{ runner_id: runnerId, session_id: sessionId, epoch, frozen: state === "paused", exited }];
     });
+  }
+
+  /** Saved containers of runners that nobody remembers. */
+  async #forgetSaved(): Promise<void> {
+    const images = await this.#docker.listImages({ filters: { label: [`${LABELS.data}=${this.#context.dataId}`] } });
+    const left = images.map(({ Labels: labels }) => labels?.[LABELS.runner]).filter((id) => id !== undefined && !existsSync(join(this.#context.runners, id)));
+    await Promise.all(left.map((id) => this.#docker.getImage(savedImage(id ?? "")).remove({ force: true }).catch(() => {})));
+  }
+
+  async freeze(runnerId: string): Promise<void> {
+    const container = this.#docker.getContainer(containerName(runnerId));
+    try {
+      await container.pause();
+    } catch (error) {
+      if (await isPaused(container)) return;
+      throw failure(error, this.#context.config.docker.image);
+    }
+  }
+
+  async thaw(runnerId: string): Promise<boolean> {
+    const container = this.#docker.getContainer(containerName(runnerId));
+    try {
+      await container.unpause();
+    } catch (error) {
+      const state = await container.inspect().then(({ State }) => State, () => null);
+      if (!state?.Running) return false;
+      if (state.Paused) throw failure(error, this.#context.config.docker.image);
+    }
+    // It may have slept for days: its link is looked at before its next ping would.
+    await container.kill({ signal: "SIGCONT" }).catch(() => {});
+    return true;
+  }
+
+  async save(runnerId: string, graceSeconds: number): Promise<string> {
+    const container = this.#docker.getContainer(containerName(runnerId));
+    try {
+      await container.commit({ repo: SAVED, tag: runnerId, comment: "saved by marionette", pause: true });
+      await this.stop(runnerId, graceSeconds);
+      await this.#remove(runnerId);
+    } catch (error) {
+      throw failure(error, this.#context.config.docker.image);
+    }
+    return `the container's own file system was saved as ${savedImage(runnerId)}, the session's directories stay on the host; memory, processes and temporary files are lost: a new container starts from it`;
   }
 
   async stop(runnerId: string, graceSeconds: number): Promise<boolean> {
     const container = this.#docker.getContainer(containerName(runnerId));
+    if (await isPaused(container)) return stopPaused(container, graceSeconds);
     const signalled = await container.kill({ signal: "SIGTERM" }).then(() => true, () => false);
     if (!signalled) return true;
     const ended = container.wait().then(() => true, () => true);
@@ -168,6 +222,14 @@ export class DockerProvider implements Provider {
   }
 
   async destroy(runnerId: string): Promise<boolean> {
+    const existed = await this.#remove(runnerId);
+    const saved = await this.#docker.getImage(savedImage(runnerId)).remove({ force: true }).then(() => true, () => false);
+    return existed || saved;
+  }
+
+  async #remove(runnerId: string): Promise<boolean> {
+    const container = this.#docker.getContainer(containerName(runnerId));
+    if (await isPaused(container)) await killPaused(container);
     try {
       await this.#docker.getContainer(containerName(runnerId)).remove({ force: true, v: true });
       return true;

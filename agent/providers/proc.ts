@@ -39,6 +39,32 @@ async function stat(pid: number): Promise<{ state: string; parent: number; start
   return { state: fields[0] ?? "", parent: Number(fields[1]), start: fields[19] ?? "" };
 }
 
+/** A process as the kernel lists it. */
+export interface ProcessState {
+  pid: number;
+  parent: number;
+  /** `R` runs, `S` and `D` sleep, `T` is stopped, `t` is traced, `Z` has ended. */
+  state: string;
+  /** Kernel ticks since boot. */
+  start: bigint;
+}
+
+/** All processes of the system. Linux only; elsewhere empty. */
+export async function states(): Promise<ProcessState[]> {
+  const all = await Promise.all(
+    (await pids(async () => true)).map(async (pid) => {
+      const told = await stat(pid);
+      return told && { pid, parent: told.parent, state: told.state, start: BigInt(told.start || "0") };
+    }),
+  );
+  return all.filter((each) => each !== null);
+}
+
+/** How a process is: see `ProcessState.state`; null where there is none. */
+export async function stateOf(pid: number): Promise<string | null> {
+  return (await stat(pid))?.state ?? null;
+}
+
 /** Direct children of a process; empty where the system does not tell. */
 export async function children(pid: number): Promise<number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => null);

@@ -30,12 +30,19 @@ export async function killTree(identity: ProcessIdentity | null, namespaced: boo
   throw new Error(`processes of ${mark} do not end`);
 }
 
-/** The runner's own process: below bubblewrap and its reaper, or the process itself. */
-export async function runnerPid(identity: ProcessIdentity, namespaced: boolean): Promise<number | null> {
-  if (!(await lives(identity))) return null;
-  if (!namespaced) return identity.pid;
+/** The runner's own process, and before it those that hold its sandbox: bubblewrap and its reaper. */
+export async function ownPids(identity: ProcessIdentity, namespaced: boolean): Promise<number[]> {
+  if (!(await lives(identity))) return [];
+  if (!namespaced) return [identity.pid];
   const [first] = await children(identity.pid);
-  if (first === undefined) return null;
+  if (first === undefined) return [identity.pid];
+  // The reaper's later children are orphans of agents.
   const [runner] = await children(first);
-  return runner ?? null;
+  return [identity.pid, first, ...(runner === undefined ? [] : [runner])];
+}
+
+/** The runner's own process: below bubblewrap and its reaper, or the process itself; null before it has come so far. */
+export async function runnerPid(identity: ProcessIdentity, namespaced: boolean): Promise<number | null> {
+  const own = await ownPids(identity, namespaced);
+  return own[namespaced ? 2 : 0] ?? null;
 }

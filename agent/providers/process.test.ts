@@ -11,12 +11,15 @@ const LIMITS = {
   "bounds its temporary files": noLimits,
 };
 
+const noSaving = "it cannot save anything, says `snapshot: false` and does not offer it";
+const SAVING = { "saves a sandbox, says what is lost, and starts it again": noSaving, "freezes a saved one no more, and saves a frozen one": noSaving };
+
 providerConformance({
   name: "process with bubblewrap",
   make: (context) => new ProcessProvider(context),
   config: "providers: { process: { isolation: bubblewrap } }",
   unavailable: bubblewrap ? null : "bubblewrap does not work here (Debian, Ubuntu: apt-get install bubblewrap)",
-  deviations: LIMITS,
+  deviations: { ...LIMITS, ...SAVING },
 });
 
 const nothing = "nothing isolates a plain process, and the session's isolation text says so";
@@ -27,6 +30,7 @@ providerConformance({
   unavailable: null,
   deviations: {
     ...LIMITS,
+    ...SAVING,
     ...Object.fromEntries(
       [
         "does not show the daemon's data, nor other sessions' files", "does not show other processes", "runs as an ordinary user without capabilities",

@@ -7,19 +7,26 @@ import { delimiter, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { promisify } from "node:util";
 import * as z from "zod";
-import type { ProviderCapabilities, SandboxKind } from "../../sdk/protocol/index.ts";
+import type { ProviderCapabilities, SandboxKind, SuspendOffer } from "../../sdk/protocol/index.ts";
 import type { AgentLaunch } from "../runner/spec.ts";
+import { STRATEGIES } from "../config/schema.ts";
 import { bubblewrapArguments, INSIDE, shownMounts } from "./bubblewrap.ts";
 import { FILE_VARIABLES, passedEnvironment, type ProviderContext } from "./context.ts";
 import { SANDBOX_OWNER } from "./owner.ts";
-import { identify, lives, openFiles, signal, type ProcessIdentity } from "./proc.ts";
-import { killTree, markOf, runnerPid } from "./process-tree.ts";
+import { freezeTree, members, thawTree, type Tree } from "./freezer.ts";
+import { identify, lives, openFiles, signal, stateOf, type ProcessIdentity } from "./proc.ts";
+import { killTree, markOf, ownPids, runnerPid } from "./process-tree.ts";
+import { offerOf } from "./suspend-offer.ts";
 import { WarmPool } from "./warm.ts";
 import { ProviderError, type Availability, type FoundAgent, type HostMount, type Owner, type Provider, type RunningSandbox, type SandboxDirectories, type SandboxView, type StartRequest } from "./provider.ts";
 
 const run = promisify(execFile);
 const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const ADOPTED_LOOK_MS = 500;
+
+/** Elsewhere nobody tells which processes are a runner's. */
+const PAUSES = process.platform === "linux";
+const FROZEN = "frozen.json";
 
 type Mode = "bubblewrap" | "process";
 interface Launched {
@@ -66,7 +73,11 @@ export class ProcessProvider implements Provider {
     return this.#mode;
   }
   get capabilities(): ProviderCapabilities {
-    return { isolation: this.#mode === "bubblewrap" ? "namespace" : "none", pause: false, snapshot: false, limits: false, network_policy: false };
+    return { isolation: this.#mode === "bubblewrap" ? "namespace" : "none", pause: PAUSES, snapshot: false, limits: false, network_policy: false };
+  }
+  get suspend(): SuspendOffer {
+    const has = STRATEGIES.process.filter((strategy) => strategy !== "pause" || PAUSES);
+    return offerOf(has, this.#context.config.process.suspend_config, { strategy: "terminate_preserve_storage", max_duration_seconds: null });
   }
   get isolation(): string {
     return this.#mode === "bubblewrap"
@@ -187,12 +198,40 @@ export class ProcessProvider implements Provider {
     const names = await readdir(this.#context.runners).catch(() => []);
     const found = await Promise.all(names.map((name) => this.#read(name)));
     const alive = await Promise.all(found.map(async (entry) => (entry && (await lives(entry)) ? entry : null)));
-    return alive.flatMap((entry) => {
+    const frozen = await Promise.all(alive.map((entry) => entry !== null && isFrozen(entry)));
+    return alive.flatMap((entry, index) => {
       if (!entry) return [];
       let exited = this.#exits.get(entry.runner_id);
       if (!exited) this.#exits.set(entry.runner_id, (exited = this.#watch(entry)));
-      return [{ runner_id: entry.runner_id, session_id: entry.session_id, epoch: entry.epoch, exited }];
+      return [{ runner_id: entry.runner_id, session_id: entry.session_id, epoch: entry.epoch, frozen: frozen[index] === true, exited }];
     });
+  }
+
+  async freeze(runnerId: string): Promise<void> {
+    const entry = await this.#read(runnerId);
+    if (!entry || !(await lives(entry))) throw new ProviderError({ code: "provider_failed", message: "there is no such process any more" }, false);
+    if (!PAUSES) throw new ProviderError({ code: "provider_failed", message: "processes can be paused on Linux only" }, false);
+    try {
+      const stay = await freezeTree(treeOf(entry));
+      // Of one that is frozen already, everything looks as if it had stopped by itself.
+      await writeFile(join(this.#context.runners, runnerId, FROZEN), JSON.stringify(stay), { mode: 0o600, flag: "wx" }).catch(() => {});
+    } catch (error) {
+      throw new ProviderError({ code: "provider_failed", message: `the processes cannot be stopped: ${error instanceof Error ? error.message : String(error)}` }, true);
+    }
+  }
+
+  async thaw(runnerId: string): Promise<boolean> {
+    const entry = await this.#read(runnerId);
+    if (!entry || !(await lives(entry))) return false;
+    const path = join(this.#context.runners, runnerId, FROZEN);
+    const stay = await readFile(path, "utf8").then((text) => z.array(z.number()).parse(JSON.parse(text)), () => []);
+    await thawTree(treeOf(entry), stay);
+    await rm(path, { force: true });
+    return true;
+  }
+
+  async save(): Promise<string> {
+    throw new ProviderError({ code: "provider_failed", message: "a process cannot be saved" }, false);
   }
 
   async #read(runnerId: string): Promise<Record | null> {
@@ -226,6 +265,14 @@ export class ProcessProvider implements Provider {
     if (!entry) return true;
     const until = Date.now() + graceSeconds * 1_000;
     let asked = false;
+    if (await isFrozen(entry)) {
+      // Its agents do not take another step; the runner wakes up to the signal, tells what it has and goes.
+      const own = await ownPids(entry, entry.mode === "bubblewrap");
+      for (const { pid } of await members(treeOf(entry))) if (!own.includes(pid)) signal(pid, "SIGKILL");
+      const pid = own.at(-1);
+      asked = pid !== undefined && signal(pid, "SIGTERM");
+      await this.thaw(runnerId);
+    }
     do {
       if (!(await lives(entry))) return true;
       // Just started, bubblewrap has not come to the runner yet.
@@ -241,7 +288,7 @@ export class ProcessProvider implements Provider {
     const identity: ProcessIdentity | null = entry && { pid: entry.pid, started: entry.started };
     await killTree(identity, entry?.mode === "bubblewrap", markOf(entry?.mark ?? runnerId).mark);
     if (!entry) return false;
-    await rm(join(this.#context.runners, runnerId, "process.json"), { force: true });
+    await Promise.all(["process.json", FROZEN].map((name) => rm(join(this.#context.runners, runnerId, name), { force: true })));
     this.#exits.delete(runnerId);
     return true;
   }
@@ -257,6 +304,16 @@ export class ProcessProvider implements Provider {
     this.#timers.clear();
     for (const child of this.#children) child.unref();
   }
+}
+
+function treeOf({ pid, started, mode, mark }: Record): Tree {
+  return { identity: { pid, started }, namespaced: mode === "bubblewrap", mark: markOf(mark).mark };
+}
+
+/** The runner's own process is stopped. */
+async function isFrozen(entry: Record): Promise<boolean> {
+  const pid = await runnerPid(entry, entry.mode === "bubblewrap");
+  return (pid === null ? null : await stateOf(pid)) === "T";
 }
 
 /** Why bubblewrap cannot be used, found by running it once the way it will be run; null where it can. */

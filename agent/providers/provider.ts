@@ -1,6 +1,6 @@
 /** Owns the interface of a sandbox provider: one machine's way to run a runner, with capability flags instead of pretence. */
 
-import type { ProviderCapabilities, RunError, SandboxKind } from "../../sdk/protocol/index.ts";
+import type { ProviderCapabilities, RunError, SandboxKind, SuspendOffer } from "../../sdk/protocol/index.ts";
 import type { AgentLaunch } from "../runner/spec.ts";
 
 /** Directories on the host that belong to one runner; the provider shows them to it at the paths that it chooses. */
@@ -68,12 +68,16 @@ export interface StartRequest {
   fresh: boolean;
   /** One JSON line for the runner's stdin. */
   secrets: string;
+  /** It was saved, and starts with what was. */
+  saved?: boolean;
 }
 
 export interface RunningSandbox {
   runner_id: string;
   session_id: string;
   epoch: number;
+  /** All of it is there and nothing of it runs. */
+  frozen?: boolean;
   /** Resolves with the exit code once the runner's process has ended. Never rejects. */
   exited: Promise<{ code: number | null; signal: string | null; reason: string | null }>;
 }
@@ -99,6 +103,8 @@ export class ProviderError extends Error {
 export interface Provider {
   readonly name: string;
   readonly capabilities: ProviderCapabilities;
+  /** How it can suspend, and how it is configured to. */
+  readonly suspend: SuspendOffer;
   /** Looks, without changing anything, whether it can work here. */
   probe(): Promise<Availability>;
   /** In words, what holds an agent that this provider runs. */
@@ -116,9 +122,18 @@ export interface Provider {
   adopt(): Promise<RunningSandbox[]>;
   /** Makes ready what later starts will want. */
   prepare?(): void;
-  /** Asks the runner to stop in order and waits at most `graceSeconds`; false where it still runs. */
+  /** Asks the runner to stop in order and waits at most `graceSeconds`; false where it still runs. Of a frozen one only the runner itself runs again for that. */
   stop(runnerId: string, graceSeconds: number): Promise<boolean>;
-  /** Ends it with all that it started and removes it; true where it existed. Directories stay. */
+  /** Freezes the sandbox whole: nothing of it runs when this resolves. Idempotent. Throws `ProviderError`, and then nothing is frozen. */
+  freeze(runnerId: string): Promise<void>;
+  /** Lets a frozen sandbox go on and tells its runner, whose link may be dead; idempotent. False where there is no such sandbox. */
+  thaw(runnerId: string): Promise<boolean>;
+  /**
+   * Saves what the sandbox has beside its directories, stops its runner in order and removes it; a `start` with `saved` begins with what was saved.
+   * Gives in words what was kept. Throws `ProviderError`, and then the sandbox is as it was.
+   */
+  save(runnerId: string, graceSeconds: number): Promise<string>;
+  /** Ends it with all that it started and removes it and what was saved of it, frozen or not; true where it existed. Directories stay. */
   destroy(runnerId: string): Promise<boolean>;
   /** The last characters that the runner's own process wrote to stdout and stderr. */
   output(runnerId: string, characters: number): Promise<string>;
