@@ -1,0 +1,264 @@
+/** Owns the session's budget in the machine: model calls under way, what they reserved, what was spent, and the question when a cap is reached. */
+
+import { MAX_PENDING_PERMISSIONS, type BudgetCaps, type BudgetNotice, type BudgetState, type ErrorBody, type ModelApi, type ModelRequest, type Permission, type Usage } from "../../sdk/protocol/index.ts";
+import { add, admit, inWords, largestInWords, NOTHING, raised, stateOf, sum, tallyOf, warns, type Largest, type Tally } from "../base/caps.ts";
+import type { State, TaskRecord } from "./state.ts";
+import type { Work } from "./work.ts";
+
+/** A call of which the gateway has said nothing for so long is taken for lost: its edge has died, and it is settled by its reservation. */
+export const CALL_SILENCE_MS = 180_000;
+
+/** What is known of a call before it is made. */
+export interface ModelCall {
+  id: string;
+  api: ModelApi;
+  model: string | null;
+  stream: boolean;
+  largest: Largest;
+  priced: boolean;
+  price_version: string;
+}
+
+/** A call under way. */
+export interface OpenCall extends ModelCall {
+  at: string;
+  deadline: number;
+  task_id: string | null;
+  run_id: string | null;
+  labels: Record<string, string>;
+}
+
+/** What the gateway says of a call that has ended. */
+export type CallReport = Omit<ModelRequest, "tenant_id" | "session_id" | "task_id" | "run_id" | "labels" | "agent" | "created_at">;
+
+interface Question {
+  permission_id: string;
+  task_id: string;
+  run_id: string;
+  notice: BudgetNotice;
+}
+
+export interface GatewayState {
+  caps: BudgetCaps | null;
+  /** By calls through the gateway alone. */
+  spent: Tally;
+  calls: readonly OpenCall[];
+  /** The last run that called through the gateway: what its agent reports itself is not counted again. */
+  metered_run: string | null;
+  /** The owner is asked for more, and nothing new begins. */
+  question: Question | null;
+  /** The run whose question was denied: it is not asked again. */
+  denied_run: string | null;
+}
+export const NO_GATEWAY: GatewayState = { caps: null, spent: NOTHING, calls: [], metered_run: null, question: null, denied_run: null };
+
+export type GatewayInput =
+  /** `permission_id` is an unused id, for the one question that a step may ask. */
+  | { type: "model.open"; call: ModelCall; permission_id: string }
+  | { type: "model.keep"; id: string }
+  | { type: "model.settle"; report: CallReport; notices: BudgetNotice[] }
+  /** A label's or the tenant's budget refused a call that the session had let through: it is taken back. */
+  | { type: "model.refused"; id: string; notice: BudgetNotice; ask: boolean; permission_id: string };
+
+const reservedBy = (calls: readonly OpenCall[]) => sum(calls.map(({ largest }) => tallyOf(largest)));
+const patch = (work: Work, change: Partial<GatewayState>) => work.set({ gateway: { ...work.state.gateway, ...change } });
+
+/** The session's budget as clients see it. */
+export function sessionBudget({ gateway: { caps, spent, calls } }: State): BudgetState | null {
+  return caps && stateOf(caps, spent, reservedBy(calls));
+}
+
+/** When a call under way has been silent for too long. */
+export function gatewayDeadline({ gateway: { calls } }: State): number | null {
+  let first: number | null = null;
+  for (const { deadline } of calls) if (first === null || deadline < first) first = deadline;
+  return first;
+}
+
+/** Begins a call, or refuses it where its largest cost does not fit what is left. */
+export function openCall(work: Work, { call, permission_id }: Extract<GatewayInput, { type: "model.open" }>): void {
+  const { session, running, gateway } = work.state;
+  if (!session || gateway.calls.some(({ id }) => id === call.id)) return;
+  const task = running?.task ?? null;
+  for (const [notice, answer] of check(work.state, call)) {
+    if (answer === "yes") continue;
+    return refuse(work, call, notice, answer, permission_id);
+  }
+  const run_id = running?.run.id ?? null;
+  const open: OpenCall = { ...call, at: work.at, deadline: work.now + CALL_SILENCE_MS, task_id: task?.id ?? null, run_id, labels: { ...session.labels, ...task?.labels } };
+  patch(work, { calls: [...gateway.calls, open], ...(run_id !== null && { metered_run: run_id }) });
+}
+
+/** Each budget that the call must fit into, and whether it does. */
+function check(state: State, call: ModelCall): [BudgetNotice, ReturnType<typeof admit>][] {
+  const { gateway, running } = state;
+  const found: [BudgetNotice, ReturnType<typeof admit>][] = [];
+  const task = running?.task;
+  if (task?.budget) {
+    const spent = { cost_usd: task.budget.spent_cost_usd, tokens: task.budget.spent_tokens };
+    const reserved = reservedBy(gateway.calls.filter(({ task_id }) => task_id === task.id));
+    found.push([{ scope: "task", budget_id: null, what: "this task", ...stateOf(task.budget, spent, reserved) }, admit(task.budget, spent, reserved, call.largest)]);
+  }
+  if (gateway.caps) {
+    const reserved = reservedBy(gateway.calls);
+    found.push([{ scope: "session", budget_id: null, what: "this session", ...stateOf(gateway.caps, gateway.spent, reserved) }, admit(gateway.caps, gateway.spent, reserved, call.largest)]);
+  }
+  return found;
+}
+
+/** Why a call is refused, as the agent and the caller of the API are told. */
+export function refusal(call: { model: string | null; largest: Largest }, notice: BudgetNotice, why: "busy" | "no" | "unpriced", asked: boolean): ErrorBody {
+  if (why === "busy") {
+    return { code: "rate_limited", message: `budget: other calls have reserved what is left of ${notice.what}; try again when they have ended`, details: { retry_after_seconds: 2, budget: notice } };
+  }
+  if (why === "unpriced") {
+    return { code: "budget_exceeded", message: `budget: ${notice.what} has a cap on cost, and nobody knows the price of ${call.model ?? "this model"}`, details: { budget: notice }, hint: "Give the model a price (PUT /api/v1/metrics/pricing), or cap tokens instead" };
+  }
+  const words = `budget_exceeded: ${notice.what} has spent ${inWords(notice)}, and this call may cost up to ${largestInWords(call.largest)}`;
+  return { code: "budget_exceeded", message: asked ? `${words}. Its owner has been asked to raise the cap` : words, details: { budget: notice } };
+}
+
+function refuse(work: Work, call: ModelCall, notice: BudgetNotice, why: "busy" | "no" | "unpriced", permissionId: string): void {
+  const asked = why === "no" && ask(work, call, notice, permissionId);
+  const { code, message, details } = refusal(call, notice, why, asked);
+  work.refuse(code, message, details);
+}
+
+/** Asks the owner for more, once: the session waits until the answer comes. False where there is nobody to ask for. */
+function ask(work: Work, call: ModelCall, notice: BudgetNotice, permissionId: string): boolean {
+  const { running, session, gateway, permissions } = work.state;
+  if (!running || !session || gateway.denied_run === running.run.id || permissions.length >= MAX_PENDING_PERMISSIONS) return false;
+  if (gateway.question) return true;
+  const { run, task } = running;
+  const of = { task_id: task.id, run_id: run.id };
+  const next = raised(notice, null, { cost_usd: notice.spent_cost_usd, tokens: notice.spent_tokens });
+  const summary = `${notice.what} has spent ${inWords(notice)}; the next call of ${call.model ?? "the model"} may cost up to ${largestInWords(call.largest)}`;
+  const asked = {
+    tool: "budget", input: { ...notice, label: null, model: call.model, largest_cost_usd: call.largest.cost_usd, largest_tokens: call.largest.tokens, raise_to: { ...next } }, summary,
+    risk: "high" as const, reasons: ["the budget does not cover the largest that the call can cost", "approving raises the cap: to what the answer says, or by the same again"],
+  };
+  const value: Permission = { id: permissionId, session_id: session.id, tenant_id: session.tenant_id, ...of, status: "pending", ...asked, decision: null, created_at: work.at, ended_at: null, version: 1 };
+  work.do({ kind: "put.permission", value });
+  work.set({ permissions: [...permissions, { id: permissionId, run_id: run.id, task_id: task.id }] });
+  patch(work, { question: { permission_id: permissionId, ...of, notice } });
+  work.log("budget.exceeded", notice, of);
+  work.log("permission.requested", { permission_id: permissionId, ...asked }, of);
+  return true;
+}
+
+export function keepCall(work: Work, id: string): void {
+  const { calls } = work.state.gateway;
+  if (calls.some((call) => call.id === id)) patch(work, { calls: calls.map((call) => (call.id === id ? { ...call, deadline: work.now + CALL_SILENCE_MS } : call)) });
+}
+
+/** A call has ended: counted once, however often it is said. */
+export function settleCall(work: Work, { report, notices }: { report: CallReport; notices: readonly BudgetNotice[] }): void {
+  const { session, gateway } = work.state;
+  const call = gateway.calls.find(({ id }) => id === report.id);
+  if (!call || !session) return;
+  const { task_id, run_id, labels, at } = call;
+  const of = { task_id, run_id };
+  work.do({ kind: "put.request", value: { ...report, tenant_id: session.tenant_id, session_id: session.id, ...of, labels, agent: session.agent, created_at: at } });
+  const cost: Tally = { cost_usd: report.cost_usd ?? 0, tokens: report.input_tokens + report.cache_read_tokens + report.cache_write_tokens + report.output_tokens };
+  const spent = add(gateway.spent, cost);
+  patch(work, { calls: gateway.calls.filter((other) => other !== call), spent });
+  if (cost.tokens > 0) {
+    const { input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd } = report;
+    const used: Usage = { input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd };
+    count(work, task_id, used);
+    if (session.status !== "terminated") work.log("usage", { ...used, model: report.model, source: "gateway", request_id: report.id, ...(report.estimated && { estimated: true }) }, of);
+  }
+  if (session.status === "terminated") return;
+  const { running, gateway: after } = work.state;
+  if (gateway.caps && warns(gateway.caps, gateway.spent, spent)) work.log("budget.warning", { scope: "session", budget_id: null, what: "this session", ...stateOf(gateway.caps, spent, reservedBy(after.calls)) }, of);
+  if (running && running.task.id === task_id && running.task.budget) {
+    const { budget } = running.task;
+    const before = { cost_usd: budget.spent_cost_usd, tokens: budget.spent_tokens };
+    const now = add(before, cost);
+    const state = stateOf(budget, now, NOTHING);
+    work.set({ running: { ...running, task: { ...running.task, budget: state } } });
+    if (warns(budget, before, now)) work.log("budget.warning", { scope: "task", budget_id: null, what: "this task", ...state }, of);
+  }
+  for (const notice of notices) work.log("budget.warning", notice, of);
+}
+
+/** Calls whose gateway has fallen silent: the most that they can have cost is what they are taken to have cost. */
+export function callsOverdue(work: Work): void {
+  for (const call of work.state.gateway.calls) {
+    if (call.deadline > work.now) continue;
+    const { id, api, model, stream, priced, price_version, largest } = call;
+    settleCall(work, {
+      report: {
+        id, api, model, stream, priced, price_version, key_source: "deployment", agent_config_id: null, upstream: "unknown", outcome: "lost", status: null, stop_reason: null,
+        input_tokens: largest.tokens, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: largest.cost_usd, estimated: true, retries: 0, ttft_ms: null,
+        duration_ms: work.now - Date.parse(call.at), error: "the edge that made the call did not say how it ended; counted as the most that it could cost",
+      },
+      notices: [],
+    });
+  }
+}
+
+/** A budget above the session's refused the call. */
+export function refusedAbove(work: Work, { id, notice, ask: asks, permission_id }: Extract<GatewayInput, { type: "model.refused" }>): void {
+  const { calls } = work.state.gateway;
+  const call = calls.find((open) => open.id === id);
+  if (!call) return;
+  patch(work, { calls: calls.filter((open) => open !== call) });
+  if (asks) ask(work, call, notice, permission_id);
+}
+
+function count(work: Work, taskId: string | null, used: Usage): void {
+  const { usage, running } = work.state;
+  work.set({ usage: plus(usage, used) });
+  if (running && running.task.id === taskId) work.set({ running: { ...running, task: { ...running.task, usage: running.task.usage ? plus(running.task.usage, used) : used } } });
+}
+
+/** True where an agent's own report of what it used is already counted, because its calls went through the gateway. */
+export function isMetered({ gateway }: State, runId: string | null): boolean {
+  return runId !== null && gateway.metered_run === runId;
+}
+
+export function plus(a: Usage, b: Usage): Usage {
+  const cost = a.cost_usd === null && b.cost_usd === null ? null : Math.round(((a.cost_usd ?? 0) + (b.cost_usd ?? 0)) * 1e9) / 1e9;
+  return {
+    input_tokens: a.input_tokens + b.input_tokens, output_tokens: a.output_tokens + b.output_tokens, cache_read_tokens: a.cache_read_tokens + b.cache_read_tokens,
+    cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens, reasoning_tokens: a.reasoning_tokens + b.reasoning_tokens, cost_usd: cost,
+  };
+}
+
+/** Whether this permission asks for a higher cap. */
+export function isBudgetQuestion({ gateway }: State, permissionId: string): boolean {
+  return gateway.question?.permission_id === permissionId;
+}
+
+/** The owner has answered. */
+export function budgetAnswered(work: Work, decision: "approved" | "denied", caps: BudgetCaps | null): void {
+  const { question } = work.state.gateway;
+  if (!question) return;
+  const { notice } = question;
+  patch(work, { question: null, ...(decision === "denied" && { denied_run: question.run_id }) });
+  if (decision === "denied") return;
+  if (notice.scope === "session" && work.state.gateway.caps) patch(work, { caps: raised(work.state.gateway.caps, caps, work.state.gateway.spent) });
+  else if (notice.scope === "task") raiseTask(work, question.task_id, caps);
+  else if (notice.budget_id) work.call(`budget:${question.permission_id}`, { kind: "budget.raise", budget_id: notice.budget_id, caps });
+}
+
+function raiseTask(work: Work, taskId: string, asked: BudgetCaps | null): void {
+  const { running, queue } = work.state;
+  const next = (task: TaskRecord): TaskRecord => {
+    if (!task.budget) return task;
+    const spent = { cost_usd: task.budget.spent_cost_usd, tokens: task.budget.spent_tokens };
+    return { ...task, budget: stateOf(raised(task.budget, asked, spent), spent, NOTHING) };
+  };
+  if (running?.task.id === taskId) work.set({ running: { ...running, task: next(running.task) } });
+  const queued = queue.find((task) => task.id === taskId);
+  if (!queued) return;
+  const value = { ...next(queued), version: queued.version + 1 };
+  work.set({ queue: queue.map((task) => (task === queued ? value : task)) });
+  work.do({ kind: "put.task", value });
+}
+
+/** A change by the session's owner: caps from now on, or none. */
+export function setCaps(work: Work, caps: BudgetCaps | null): void {
+  patch(work, { caps: caps && { max_cost_usd: caps.max_cost_usd, max_tokens: caps.max_tokens } });
+}
