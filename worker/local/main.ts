@@ -83,6 +83,7 @@ function greet(machine: Ready, data: DataDirectory, took: number): void {
   print();
   print(`Marionette is up after ${(took / 1000).toFixed(1)} s.`);
   print();
+  print(`  Dashboard ${machine.url}/#key=${machine.apiKey}`);
   print(`  API       ${machine.url}   (reference: ${machine.url}/docs)`);
   print(`  API key   ${machine.apiKey}`);
   print(`            kept in ${shown.startsWith("..") ? data.contextFile : shown}, where mctl finds it`);

@@ -1,5 +1,11 @@
-/** Owns the dashboard's start: styles, sign-in, and the first render. */
+/** Owns the dashboard's start: styles, who is signed in, and the first render. */
 
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/layout.css";
 import { render } from "preact";
+import { App } from "./app.tsx";
+import { enter } from "./store/me.ts";
 
-render(<p>hello</p>, document.getElementById("app") as HTMLElement);
+void enter();
+render(<App />, document.getElementById("app") as HTMLElement);
