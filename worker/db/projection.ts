@@ -5,7 +5,7 @@ import type { BatchItem } from "drizzle-orm/batch";
 import type { AnyPgColumn, AnyPgTable } from "drizzle-orm/pg-core";
 import type { Projection, Row } from "../../durable-objects/index.ts";
 import type { Database } from "./client.ts";
-import { hosts, permissions, runners, sessions, taskRuns, tasks } from "./schema.ts";
+import { hosts, permissions, runners, sessions, taskRuns, tasks, workspaces } from "./schema.ts";
 
 /** Rows and characters of one statement: well below 65,535 parameters and the endpoint's largest request. */
 const MAX_ROWS = 500;
@@ -59,9 +59,21 @@ function of<R extends Row["resource"]>(rows: Row[], resource: R): ValueOf<R>[] {
   return rows.filter((row) => row.resource === resource).map((row) => row.value as ValueOf<R>);
 }
 
+/** Every session has a workspace: one that nobody made by name gets its row here, and each hears when it was last used. */
+function usedWorkspaces(db: Database, group: ValueOf<"session">[]): BatchItem<"pg"> {
+  const latest = new Map<string, ValueOf<"session">>();
+  for (const session of group) if ((latest.get(session.workspace_id)?.updated_at ?? "") < session.updated_at) latest.set(session.workspace_id, session);
+  const values = [...latest.values()].map((v) => ({
+    id: v.workspace_id, tenant_id: v.tenant_id, labels: {}, quota_mb: v.workspace_quota_mb, retention_days: v.retention_days, created_at: new Date(v.created_at), updated_at: new Date(v.created_at), last_used_at: new Date(v.updated_at),
+  }));
+  const used = sql`excluded.last_used_at`;
+  return db.insert(workspaces).values(values).onConflictDoUpdate({ target: workspaces.id, set: { last_used_at: used }, setWhere: sql`${used} > ${workspaces.last_used_at} and excluded.tenant_id = ${workspaces.tenant_id}` });
+}
+
 function statements(db: Database, rows: Row[]): BatchItem<"pg">[] {
   return [
-    ...groups(of(rows, "session")).map((group) => db.insert(sessions).values(group.map((v) => ({ ...base(v), status: v.status, agent: v.agent, labels: v.labels }))).onConflictDoUpdate(newer(sessions))),
+    ...groups(of(rows, "session")).map((group) => db.insert(sessions).values(group.map((v) => ({ ...base(v), status: v.status, agent: v.agent, labels: v.labels, workspace_id: v.workspace_id }))).onConflictDoUpdate(newer(sessions))),
+    ...groups(of(rows, "session")).map((group) => usedWorkspaces(db, group)),
     ...groups(of(rows, "task")).map((group) => db.insert(tasks).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, labels: v.labels }))).onConflictDoUpdate(newer(tasks))),
     ...groups(of(rows, "run")).map((group) => db.insert(taskRuns).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, task_id: v.task_id }))).onConflictDoUpdate(newer(taskRuns))),
     ...groups(of(rows, "permission")).map((group) => db.insert(permissions).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, task_id: v.task_id, risk: v.risk }))).onConflictDoUpdate(newer(permissions))),

@@ -5,12 +5,16 @@ import type { Projection } from "../../durable-objects/index.ts";
 import type { Env } from "../env.ts";
 import { accessOf } from "./access.ts";
 import { openDatabase, type Database } from "./client.ts";
+import { dataKeysOf } from "./data-keys.ts";
 import { projectionOf } from "./projection.ts";
 import { resourcesOf } from "./resources.ts";
+import { workspacesOf } from "./workspaces.ts";
 
 export interface Records {
   access: ReturnType<typeof accessOf>;
   lists: ReturnType<typeof resourcesOf>;
+  dataKeys: ReturnType<typeof dataKeysOf>;
+  workspaces: ReturnType<typeof workspacesOf>;
   projection: Projection;
   /** Throws where Postgres does not answer. */
   ping(): Promise<void>;
@@ -20,6 +24,8 @@ export function recordsOf(db: Database): Records {
   return {
     access: accessOf(db),
     lists: resourcesOf(db),
+    dataKeys: dataKeysOf(db),
+    workspaces: workspacesOf(db),
     projection: projectionOf(db),
     ping: async () => {
       await db.execute(sql`select 1`);

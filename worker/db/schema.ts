@@ -1,7 +1,7 @@
 /** Owns the tables of Postgres: records of tenants and their keys, and copies of live resources for lists. */
 
 import type { Host, KeyScope, Limits, Permission, Run, Runner, Session, Task } from "../../sdk/protocol/index.ts";
-import { bigint, index, integer, json, jsonb, pgTable, text, timestamp } from "drizzle-orm/pg-core";
+import { bigint, index, integer, json, jsonb, pgTable, primaryKey, text, timestamp } from "drizzle-orm/pg-core";
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
 const version = () => bigint({ mode: "number" }).notNull().default(1);
@@ -69,7 +69,8 @@ const copied = <T>() => ({
   data: json().$type<T>().notNull(),
 });
 
-export const sessions = pgTable("sessions", { ...copied<Session>(), agent: text().notNull(), labels: jsonb().$type<Record<string, string>>().notNull() }, (t) => [
+export const sessions = pgTable("sessions", { ...copied<Session>(), agent: text().notNull(), labels: jsonb().$type<Record<string, string>>().notNull(), workspace_id: text() }, (t) => [
+  index("sessions_workspace").on(t.workspace_id, t.created_at.desc()),
   index("sessions_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
   index("sessions_status").on(t.tenant_id, t.status, t.created_at.desc()),
   index("sessions_labels").using("gin", t.labels.op("jsonb_path_ops")),
@@ -99,3 +100,38 @@ export const runners = pgTable("runners", { ...copied<Runner>(), session_id: tex
 export const hosts = pgTable("hosts", { ...copied<Host>(), pool: text().notNull() }, (t) => [
   index("hosts_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
 ]);
+
+/** The keys under which a tenant's bytes are sealed, each wrapped by the deployment's key. */
+export const dataKeys = pgTable(
+  "data_keys",
+  {
+    tenant_id: text().notNull().references(() => tenants.id),
+    version: integer().notNull(),
+    state: text().$type<"active" | "retired" | "deleted">().notNull(),
+    /** Data key and naming key together, sealed; null once deleted. */
+    wrapped: text(),
+    wrapped_with: text().notNull(),
+    created_at: time("created_at").notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.version] })],
+);
+
+/** What a workspace is called and how long it is kept; its manifests and chunks are counted by the tenant's storage object. */
+export const workspaces = pgTable(
+  "workspaces",
+  {
+    id: text().primaryKey(),
+    tenant_id: text().notNull(),
+    name: text(),
+    labels: jsonb().$type<Record<string, string>>().notNull(),
+    quota_mb: integer(),
+    retention_days: integer().notNull(),
+    created_at: time("created_at").notNull(),
+    updated_at: time("updated_at").notNull(),
+    /** When a session last said anything about it; what retention counts from. */
+    last_used_at: time("last_used_at").notNull(),
+    deleted_at: time("deleted_at"),
+    version: version(),
+  },
+  (t) => [index("workspaces_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc())],
+);

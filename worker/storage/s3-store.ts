@@ -1,6 +1,6 @@
 /** Owns the object store over the S3 interface: S3 itself, GCS, or whatever else speaks it. */
 
-import type { S3Client, S3ServiceException } from "@aws-sdk/client-s3";
+import type * as Sdk from "@aws-sdk/client-s3";
 import { Failure, type Secret } from "../../sdk/protocol/index.ts";
 import { MAX_KEYS, type ByteRange, type ObjectStore } from "./object-store.ts";
 
@@ -14,17 +14,16 @@ export interface S3Settings {
   secretAccessKey: Secret;
 }
 
-type Sdk = typeof import("@aws-sdk/client-s3");
 interface Opened {
-  sdk: Sdk;
-  client: S3Client;
+  sdk: typeof Sdk;
+  client: Sdk.S3Client;
 }
 
 const TRIES = 3;
 /** Deletions of one key that go at once, where the store has none of many. */
 const AT_ONCE = 8;
 
-const statusOf = (error: unknown) => (error as Partial<S3ServiceException>).$metadata?.httpStatusCode;
+const statusOf = (error: unknown) => (error as Partial<Sdk.S3ServiceException>).$metadata?.httpStatusCode;
 const nameOf = (error: unknown) => (error instanceof Error ? error.name : "unknown");
 
 /** What a store's refusal means: it is not there now, or it is set up wrongly; both are the deployment's, neither the caller's. */

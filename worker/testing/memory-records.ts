@@ -4,6 +4,7 @@ import type { ApiKey, Page, PageQuery, RunnerToken, Tenant } from "../../sdk/pro
 import type { Row } from "../../durable-objects/index.ts";
 import { decodeCursor } from "../db/page.ts";
 import type { Records } from "../db/records.ts";
+import { memoryStorage } from "./memory-storage.ts";
 
 type Kept<T> = T & { hash: string; previous?: { hash: string; until: Date } };
 
@@ -60,6 +61,7 @@ export function memoryRecords(): Records & { down: Error | null; keyReads: numbe
     get keyReads() {
       return state.keyReads;
     },
+    ...memoryStorage(up, () => [...rows.values()].flatMap((row) => (row.resource === "session" ? [row.value] : [])), () => [...tenants.keys()]),
     ping: async () => up(),
     projection: {
       apply: async (all) => {
@@ -69,6 +71,7 @@ export function memoryRecords(): Records & { down: Error | null; keyReads: numbe
     },
     lists: {
       sessions: list("session"),
+      session: async (tenantId, id) => values("session", tenantId, {}).find((each) => each.id === id) ?? null,
       tasks: list("task"),
       permissions: list("permission"),
       runners: list("runner"),
