@@ -95,6 +95,8 @@ export const config = z.strictObject({
   agents: z.strictObject({ custom: z.record(slug, customAgent).default({}) }).prefault({}),
   /** Directories of the host that the dashboard may browse. */
   browse_roots: z.array(absolute).max(64).default([]),
+  /** How long the host keeps its copies of an ended session's files that are in a capsule. */
+  retention: duration.default(7 * SECONDS.d),
   /** Runners at once; absent: from the machine's size. */
   max_runners: z.number().int().min(1, "expected at least 1").max(100_000).optional(),
 });

@@ -24,7 +24,7 @@ export function probeAll(providers: readonly Provider[]): Promise<HostProvider[]
   return Promise.all(
     providers.map(async (provider) => {
       const { available, detail, sandbox } = await provider.probe();
-      return { name: provider.name, available, detail: detail.slice(0, 1_000), sandbox, capabilities: provider.capabilities };
+      return { name: provider.name, available, detail: detail.slice(0, 1_000), sandbox, capabilities: provider.capabilities, suspend: provider.suspend };
     }),
   );
 }

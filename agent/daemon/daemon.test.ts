@@ -20,10 +20,10 @@ let lines: string[];
 const daemons: HostDaemon[] = [];
 const token = newToken("runner");
 
-async function startDaemon(config = ""): Promise<HostDaemon> {
+async function startDaemon(config = "", providers = ""): Promise<HostDaemon> {
   const daemon = new HostDaemon({
     server: door.url, token, pool: "default", labels: { zone: "a" }, name: "here", maxRunners: undefined,
-    config: parseConfig(`providers: { default: process }\n${config}`), data, runnerBundle: join(root, "bundle/runner.js"), beside: root, version: "0.0.0", env: process.env,
+    config: parseConfig(`providers: { default: process${providers} }\n${config}`), data, runnerBundle: join(root, "bundle/runner.js"), beside: root, version: "0.0.0", env: process.env,
     log: logger({ level: "debug", pretty: false, write: (line) => lines.push(line) }),
   });
   daemons.push(daemon);
@@ -71,7 +71,7 @@ describe("a host's daemon", () => {
   it("joins with its token, says what it is, and keeps the id that it is given", async () => {
     const daemon = await startDaemon();
     expect(door.joins).toEqual([{ token: `Bearer ${token}`, hostId: null }]);
-    expect(door.hellos[0]).toMatchObject({ version: 1, runners: [], info: { name: "here", pool: "default", labels: { zone: "a" }, default_provider: "process" } });
+    expect(door.hellos[0]).toMatchObject({ version: 2, runners: [], info: { name: "here", pool: "default", labels: { zone: "a" }, default_provider: "process" } });
     expect(door.hellos[0]?.info.agents).toContainEqual({ name: "example", available: true, detail: "bundled" });
     await stopDaemon(daemon, "keep");
     await startDaemon();
@@ -256,5 +256,125 @@ describe("a host's daemon", () => {
     await sign(spec, "up", 2);
     expect(lines.join("")).toContain("runner.missing");
     expect(door.hellos.at(-1)?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "running" }]);
+  });
+
+  const TICKS = "setInterval(() => sign('tick'), 5); process.on('SIGTERM', () => { sign('polite'); process.exit(0); }); await forever();";
+  const ticks = async (spec: SpawnSpec) => (await readFile(join(state(spec), "tick"), "utf8").catch(() => "")).length;
+  const goesOn = async (spec: SpawnSpec) => {
+    const before = await ticks(spec);
+    await vi.waitFor(async () => expect(await ticks(spec)).toBeGreaterThan(before), WAIT);
+  };
+  /** Another runner has started, talked and gone. */
+  const rests = async (spec: SpawnSpec) => {
+    const before = await ticks(spec);
+    const other = order("sign('up'); await forever();");
+    await remote().spawn(other);
+    await sign(other, "up");
+    await remote().destroy(other.runner_id, "test");
+    expect(await ticks(spec)).toBe(before);
+  };
+
+  it("says with its providers and with every spawn how it can suspend, as its file says", async () => {
+    await startDaemon("", ", process: { suspend_config: { strategy: pause, fallback: terminate, min_duration: 5s, max_duration: 1h } }");
+    const offer = { strategies: ["pause", "terminate_preserve_storage", "terminate"], strategy: "pause", fallback: "terminate", min_duration_seconds: 5, max_duration_seconds: 3_600 };
+    expect(door.hellos[0]?.info.providers.find(({ name }) => name === "process")?.suspend).toEqual(offer);
+    expect(await remote().spawn(order(TICKS))).toMatchObject({ ok: true, suspend: offer });
+  });
+
+  it("pauses a runner and lets it go on, however often it is asked", async () => {
+    await startDaemon();
+    const spec = order(TICKS);
+    await remote().spawn(spec);
+    await goesOn(spec);
+    for (let i = 0; i < 2; i++) expect(await remote().suspend(spec.runner_id, "pause", null)).toMatchObject({ ok: true, strategy: "pause" });
+    await rests(spec);
+    door.drop();
+    await vi.waitFor(() => expect(door.hellos).toHaveLength(2), WAIT);
+    expect(door.hellos[1]?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "suspended" }]);
+    await vi.waitFor(() => expect(door.daemon).not.toBeNull(), WAIT);
+    for (let i = 0; i < 2; i++) expect(await remote().resume(spec.runner_id)).toEqual({ ok: true });
+    await goesOn(spec);
+    expect(door.reports).toEqual([]);
+  });
+
+  it("takes up a paused runner after its own restart, and resumes it", async () => {
+    const first = await startDaemon();
+    const spec = order(TICKS);
+    await remote().spawn(spec);
+    await goesOn(spec);
+    await remote().suspend(spec.runner_id, "pause", null);
+    await stopDaemon(first, "keep");
+    await startDaemon();
+    expect(door.hellos.at(-1)?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "suspended" }]);
+    await rests(spec);
+    expect(await remote().resume(spec.runner_id)).toEqual({ ok: true });
+    await goesOn(spec);
+    door.drop();
+    await vi.waitFor(() => expect(door.hellos.at(-1)?.runners).toMatchObject([{ runner_id: spec.runner_id, state: "running" }]), WAIT);
+  });
+
+  it("demotes a paused runner: it ends in order, its agents do not go on, its files stay", async () => {
+    await startDaemon();
+    const spec = order(`fs.writeFileSync(spec.workspace + '/made.txt', 'kept'); ${TICKS}`);
+    await remote().spawn(spec);
+    await goesOn(spec);
+    await remote().suspend(spec.runner_id, "pause", null);
+    expect(await remote().suspend(spec.runner_id, "terminate_preserve_storage", null)).toMatchObject({ ok: true, strategy: "terminate_preserve_storage", detail: expect.stringContaining("files stay") as string });
+    expect(await readdir(join(data, "runners"))).toEqual([]);
+    expect(await readFile(join(data, "workspaces", spec.workspace_id, "made.txt"), "utf8")).toBe("kept");
+    expect(await remote().resume(spec.runner_id)).toMatchObject({ ok: false, gone: true });
+    // To end what has ended is done; to keep it is too late.
+    expect(await remote().suspend(spec.runner_id, "terminate", null)).toMatchObject({ ok: true });
+    expect(await remote().suspend(spec.runner_id, "pause", null)).toMatchObject({ ok: false });
+    expect(door.reports).toEqual([]);
+  });
+
+  it("falls back where the provider cannot do what is asked, and says what it can where there is no way back", async () => {
+    await startDaemon();
+    const spec = order(TICKS);
+    await remote().spawn(spec);
+    await goesOn(spec);
+    expect(await remote().suspend(spec.runner_id, "snapshot", null)).toMatchObject({ ok: false, error: { hint: "it can pause, terminate_preserve_storage, terminate" } });
+    await goesOn(spec);
+    expect(await remote().suspend(spec.runner_id, "snapshot", "pause")).toMatchObject({ ok: true, strategy: "pause" });
+    await rests(spec);
+  });
+
+  it("reports a paused runner that is killed, and does not start it again", async () => {
+    await startDaemon();
+    const spec = order(`sign('pid', String(process.pid)); ${TICKS}`);
+    await remote().spawn(spec);
+    await goesOn(spec);
+    await remote().suspend(spec.runner_id, "pause", null);
+    const { pid } = JSON.parse(await readFile(join(data, "runners", spec.runner_id, "process.json"), "utf8")) as { pid: number };
+    process.kill(pid, "SIGKILL");
+    await vi.waitFor(() => expect(door.reports).toMatchObject([{ runner_id: spec.runner_id, state: "exited", reason: expect.stringContaining("while it was suspended") as string }]), WAIT);
+    expect(lines.filter((line) => line.includes('"runner.started"'))).toHaveLength(1);
+  });
+
+  it("leaves nothing frozen behind when it is told to stop its runners", async () => {
+    const first = await startDaemon();
+    const spec = order(TICKS);
+    await remote().spawn(spec);
+    await goesOn(spec);
+    await remote().suspend(spec.runner_id, "pause", null);
+    const { pid } = JSON.parse(await readFile(join(data, "runners", spec.runner_id, "process.json"), "utf8")) as { pid: number };
+    await stopDaemon(first, "stop");
+    expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+    expect(door.reports).toMatchObject([{ runner_id: spec.runner_id, state: "exited", exit_code: 0 }]);
+  });
+
+  it("discards its copies of a session's files, but not while a runner uses them", async () => {
+    await startDaemon();
+    const spec = order("fs.writeFileSync(spec.workspace + '/made.txt', ''); fs.writeFileSync(spec.home + '/talk', ''); sign('up'); await forever();");
+    await remote().spawn(spec);
+    await sign(spec, "up");
+    await remote().suspend(spec.runner_id, "pause", null);
+    await expect(remote().discardFiles(spec.session_id, spec.workspace_id)).rejects.toThrow("it must end first");
+    await remote().suspend(spec.runner_id, "terminate", null);
+    await remote().discardFiles(spec.session_id, spec.workspace_id);
+    expect([await readdir(join(data, "workspaces")), await readdir(join(data, "sessions"))]).toEqual([[], []]);
+    await remote().discardFiles(spec.session_id, spec.workspace_id);
+    await expect(remote().discardFiles("..", spec.workspace_id)).rejects.toThrow("not a session id");
   });
 });

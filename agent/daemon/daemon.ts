@@ -5,8 +5,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { RpcTarget, type RpcStub } from "capnweb";
 import {
-  HOST_LINK_VERSION, hostWelcome, idOf, isId, Secret, spawnSpec, understands,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
+  HOST_LINK_VERSION, hostWelcome, idOf, isId, Secret, spawnSpec, suspendStrategy, understands,
+  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended, type SuspendStrategy,
 } from "../../sdk/protocol/index.ts";
 import type { Config } from "../config/schema.ts";
 import { makeProvider, PROVIDER_NAMES } from "../providers/registry.ts";
@@ -16,6 +16,7 @@ import { findAgent, unknownHint, type AgentHost } from "./agents.ts";
 import { bundleDirectory, fillCache } from "./bundle.ts";
 import { hostInfo } from "./capacity.ts";
 import { listFiles, readFile as readWorkspaceFile } from "./files.ts";
+import { HostCopies } from "./host-copies.ts";
 import { Layout, makeDirectories } from "./layout.ts";
 import { Link } from "./link.ts";
 import type { Logger } from "./log.ts";
@@ -25,6 +26,7 @@ import { SessionSecrets } from "./secrets.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const UPDATE_MS = 30_000;
+const PRUNE_MS = 600_000;
 
 export interface DaemonOptions {
   server: string;
@@ -50,12 +52,14 @@ export class HostDaemon {
   readonly #secrets = new SessionSecrets();
   readonly #providers: Provider[] = [];
   readonly #supervisor: Supervisor;
+  readonly #copies: HostCopies;
   readonly #link: Link;
   readonly #agents: AgentHost;
   #bundle = "";
   #hostId: string | null = null;
   #info: HostInfo | null = null;
   #timer: NodeJS.Timeout | undefined;
+  #pruning: NodeJS.Timeout | undefined;
 
   constructor(options: DaemonOptions) {
     this.#options = options;
@@ -70,6 +74,7 @@ export class HostDaemon {
       log: options.log,
       onEnd: (report) => this.#tell(report),
     });
+    this.#copies = new HostCopies({ layout: this.#layout, retentionSeconds: options.config.retention, uses: (sessionId, workspaceId) => this.#supervisor.uses(sessionId, workspaceId), log: options.log });
     this.#link = new Link({
       server: options.server,
       token: new Secret(options.token),
@@ -104,11 +109,14 @@ export class HostDaemon {
     this.#link.open();
     for (const provider of this.#providers) if (provider.name === info.default_provider) provider.prepare?.();
     this.#timer = setInterval(() => void this.#refresh(), UPDATE_MS);
+    this.#pruning = setInterval(() => void this.#prune(), PRUNE_MS);
+    void this.#prune();
   }
 
   /** Leaves the control plane; runners live on (`keep`) or are stopped in order (`stop`). */
   async close(runners: "keep" | "stop"): Promise<void> {
     clearInterval(this.#timer);
+    clearInterval(this.#pruning);
     await (runners === "stop" ? this.#supervisor.stop(3) : this.#supervisor.close());
     await this.#link.close();
     await Promise.all(this.#providers.map((provider) => provider.close()));
@@ -142,6 +150,10 @@ export class HostDaemon {
       return null;
     });
     if (info && JSON.stringify(info) !== before) await this.#link.door?.update(info).catch(() => {});
+  }
+
+  async #prune(): Promise<void> {
+    await this.#copies.prune().catch((error: unknown) => this.#options.log.warn("files.prune_failed", { error: String(error) }));
   }
 
   async #hello(door: RpcStub<HostDoor>): Promise<void> {
@@ -195,7 +207,11 @@ export class HostDaemon {
     const { runner_id, session_id, tenant_id, workspace_id, epoch } = spec;
     return this.#supervisor.spawn(
       { runner_id, session_id, tenant_id, workspace_id, epoch, provider: name, sandbox: provider.sandbox, isolation: provider.isolation, mounts: placed.mounts },
-      () => makeDirectories(directories, provider.owner, { "runner.json": JSON.stringify(runner) }),
+      async () => {
+        const made = await makeDirectories(directories, provider.owner, { "runner.json": JSON.stringify(runner) });
+        await this.#copies.begin(session_id, workspace_id);
+        return made;
+      },
     );
   }
 
@@ -207,6 +223,22 @@ export class HostDaemon {
   /** See `Daemon.forget`. */
   async forget(sessionId: string): Promise<void> {
     this.#secrets.forget(idOf("session").parse(sessionId));
+    await this.#copies.ended(sessionId);
+  }
+
+  /** See `Daemon.suspend`. */
+  async suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Suspended> {
+    return this.#supervisor.suspend(idOf("runner").parse(runnerId), suspendStrategy.parse(strategy), suspendStrategy.nullable().parse(fallback));
+  }
+
+  /** See `Daemon.resume`. */
+  async resume(runnerId: string): Promise<Resumed> {
+    return this.#supervisor.resumeOne(idOf("runner").parse(runnerId));
+  }
+
+  /** See `Daemon.discardFiles`. */
+  async discardFiles(sessionId: string, workspaceId: string): Promise<void> {
+    await this.#copies.discard(idOf("session").parse(sessionId), idOf("workspace").parse(workspaceId));
   }
 
   /** See `Daemon.listFiles`. */
@@ -236,13 +268,15 @@ class DaemonTarget extends RpcTarget implements Daemon {
   forget(sessionId: string): Promise<void> {
     return this.#daemon.forget(sessionId);
   }
-  async suspend(): Promise<Suspended> {
-    return { ok: false, error: { code: "provider_failed", message: "this daemon cannot suspend" } };
+  suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Suspended> {
+    return this.#daemon.suspend(runnerId, strategy, fallback);
   }
-  async resume(): Promise<Resumed> {
-    return { ok: false, gone: true, error: { code: "provider_failed", message: "this daemon cannot suspend" } };
+  resume(runnerId: string): Promise<Resumed> {
+    return this.#daemon.resume(runnerId);
   }
-  async discardFiles(): Promise<void> {}
+  discardFiles(sessionId: string, workspaceId: string): Promise<void> {
+    return this.#daemon.discardFiles(sessionId, workspaceId);
+  }
   listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>> {
     return this.#daemon.listFiles(workspaceId, path);
   }

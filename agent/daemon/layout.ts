@@ -34,17 +34,24 @@ export class Layout {
   workspace(workspaceId: string): string {
     return join(this.root, "workspaces", workspaceId);
   }
+  get sessions(): string {
+    return join(this.root, "sessions");
+  }
+  /** What the daemon knows of a session, and beside it the home that its sandboxes see. */
+  session(sessionId: string): string {
+    return join(this.sessions, sessionId);
+  }
   runner(runnerId: string): string {
     return join(this.runners, runnerId);
   }
   directories(ids: { workspace_id: string; session_id: string; runner_id: string }): SandboxDirectories {
     const record = this.runner(ids.runner_id);
-    return { workspace: this.workspace(ids.workspace_id), home: join(this.root, "sessions", ids.session_id, "home"), state: join(record, "state"), record };
+    return { workspace: this.workspace(ids.workspace_id), home: join(this.session(ids.session_id), "home"), state: join(record, "state"), record };
   }
   /** Makes the data directory, closed to other users. */
   async make(): Promise<void> {
     await mkdir(this.root, { recursive: true, mode: 0o700 });
-    await Promise.all([this.runners, this.warm, this.cache, join(this.root, "workspaces"), join(this.root, "sessions")].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
+    await Promise.all([this.runners, this.warm, this.cache, join(this.root, "workspaces"), this.sessions].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
   }
 }
 

@@ -10,18 +10,22 @@ export interface Found {
 export interface StartPlan {
   /** Both: watched again. */
   adopt: string[];
+  /** A record that says that the sandbox was saved: it waits to be resumed. */
+  saved: string[];
   /** A record without a sandbox: it died while nobody watched, and is started again on its journal. */
   restart: string[];
   /** A sandbox without a record: nobody knows what it works for. */
   destroy: string[];
 }
 
-export function planStart(records: readonly Found[], running: readonly Found[]): StartPlan {
+export function planStart(records: readonly (Found & { saved?: boolean | undefined })[], running: readonly Found[]): StartPlan {
   const alive = new Set(running.map(({ runner_id }) => runner_id));
   const known = new Set(records.map(({ runner_id }) => runner_id));
+  const saved = new Set(records.filter(({ runner_id, saved }) => saved === true && !alive.has(runner_id)).map(({ runner_id }) => runner_id));
   return {
     adopt: [...known].filter((id) => alive.has(id)),
-    restart: [...known].filter((id) => !alive.has(id)),
+    saved: [...saved],
+    restart: [...known].filter((id) => !alive.has(id) && !saved.has(id)),
     destroy: [...alive].filter((id) => !known.has(id)),
   };
 }
@@ -35,7 +39,7 @@ export interface WelcomePlan {
 export function planWelcome(reported: readonly RunnerReport[], destroy: readonly string[]): WelcomePlan {
   const unwanted = new Set(destroy);
   return {
-    destroy: reported.filter(({ runner_id, state }) => state === "running" && unwanted.has(runner_id)).map(({ runner_id }) => runner_id),
+    destroy: reported.filter(({ runner_id, state }) => state !== "exited" && unwanted.has(runner_id)).map(({ runner_id }) => runner_id),
     forget: reported.filter(({ state }) => state === "exited").map(({ runner_id }) => runner_id),
   };
 }

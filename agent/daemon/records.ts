@@ -16,6 +16,8 @@ const runnerRecord = z.object({
   sandbox: sandboxKind.nullable(),
   isolation: z.string(),
   mounts: z.array(z.object({ source: z.string(), target: z.string() })),
+  /** Its sandbox was saved and is not there until it is resumed. */
+  saved: z.boolean().optional(),
 });
 /** All that is needed to start the runner again on its state. */
 export type RunnerRecord = z.infer<typeof runnerRecord>;

@@ -43,10 +43,13 @@ describe("reconciling", () => {
   const report = (runner_id: string, state: RunnerReport["state"]): RunnerReport => ({ runner_id, session_id: newId("session", T0), epoch: 1, provider: "process", sandbox: null, isolation: null, state, exit_code: null, reason: null });
 
   it("at the start adopts what runs, starts again what died, ends what nobody knows", () => {
-    expect(planStart([a, b], [b, c])).toEqual({ adopt: [b.runner_id], restart: [a.runner_id], destroy: [c.runner_id] });
+    expect(planStart([a, b], [b, c])).toEqual({ adopt: [b.runner_id], saved: [], restart: [a.runner_id], destroy: [c.runner_id] });
+  });
+  it("at the start leaves alone what was saved, and adopts it where it runs again", () => {
+    expect(planStart([{ ...a, saved: true }, { ...b, saved: true }], [b])).toEqual({ adopt: [b.runner_id], saved: [a.runner_id], restart: [], destroy: [] });
   });
   it("does nothing where nothing is", () => {
-    expect(planStart([], [])).toEqual({ adopt: [], restart: [], destroy: [] });
+    expect(planStart([], [])).toEqual({ adopt: [], saved: [], restart: [], destroy: [] });
   });
   it("after a welcome ends what is not wanted and forgets what has been told", () => {
     const reports = [report(a.runner_id, "running"), report(b.runner_id, "exited"), report(c.runner_id, "running")];

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import type { RunnerReport, Spawned } from "../../sdk/protocol/index.ts";
+import type { Resumed, RunnerReport, Spawned, Suspended, SuspendStrategy } from "../../sdk/protocol/index.ts";
 import { EXIT } from "../runner/spec.ts";
 import { ProviderError, type Provider, type RunningSandbox } from "../providers/provider.ts";
 import type { Layout } from "./layout.ts";
@@ -10,6 +10,7 @@ import type { Logger } from "./log.ts";
 import { displaced, planStart } from "./reconcile.ts";
 import type { Records, RunnerRecord } from "./records.ts";
 import { openRelay, type Relay } from "./relay.ts";
+import { cannot, carryOut, errorOf, missing, waysOf } from "./suspension.ts";
 import { described, judge, type RunnerExit } from "./watchdog.ts";
 
 /** At the daemon's end, the last reports are waited for so long and no longer. */
@@ -29,7 +30,8 @@ export interface SupervisorOptions {
 
 interface Entry {
   record: RunnerRecord;
-  state: "starting" | "running" | "exited";
+  /** `suspended`: its sandbox is frozen, or saved where the record says so. */
+  state: "starting" | "running" | "suspended" | "exited";
   exit: RunnerExit | null;
   reason: string | null;
   restarts: number[];
@@ -74,10 +76,15 @@ export class Supervisor {
         const sandbox = byId.get(record.runner_id);
         const entry = this.#enter(record);
         await this.#serial(entry, async () => {
-          log.info(sandbox ? "runner.adopted" : "runner.missing", fieldsOf(record));
+          if (plan.saved.includes(record.runner_id)) {
+            entry.state = "suspended";
+            return log.info("runner.saved", fieldsOf(record));
+          }
+          log.info(sandbox ? "runner.adopted" : "runner.missing", { ...fieldsOf(record), ...(sandbox?.frozen && { frozen: true }) });
           if (!sandbox) return this.#again(entry, { code: null, signal: null, reason: "it ended while the daemon was away" });
           await this.#openRelay(entry);
           this.#follow(entry, sandbox);
+          if (sandbox.frozen) entry.state = "suspended";
         }).catch((error: unknown) => this.#end(entry, { code: null, signal: null, reason: null }, `it could not be started again: ${messageOf(error)}`));
       }),
     );
@@ -92,7 +99,7 @@ export class Supervisor {
     if (existing) {
       await existing.work;
       if (existing.answer) return existing.answer;
-      return { ok: true, provider: existing.record.provider, sandbox: existing.record.sandbox, isolation: existing.record.isolation };
+      return this.#spawned(existing.record);
     }
     const others = [...this.#entries.values()].filter(({ state }) => state !== "exited").map(({ record }) => record);
     if (this.#closing) return refused("host_unavailable", "the host's daemon is stopping");
@@ -104,7 +111,7 @@ export class Supervisor {
         const { fresh } = await prepare();
         await Promise.all([this.#options.records.save(record), this.#openRelay(entry)]);
         await this.#start(entry, fresh);
-        return { ok: true, provider: record.provider, sandbox: record.sandbox, isolation: record.isolation };
+        return await this.#spawned(record);
       } catch (error) {
         this.#options.log.warn("runner.start_failed", { ...fieldsOf(record), error: messageOf(error) });
         await this.#discard(entry);
@@ -113,6 +120,86 @@ export class Supervisor {
       }
     });
     return entry.answer;
+  }
+
+  async #spawned({ provider, sandbox, isolation }: RunnerRecord): Promise<Spawned> {
+    return { ok: true, provider, sandbox, isolation, suspend: (await this.#options.provider(provider)).suspend };
+  }
+
+  /** See `Daemon.suspend`. What is held after it is reported as `suspended`; what has ended is forgotten, and the answer says so. */
+  async suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Suspended> {
+    const entry = this.#entries.get(runnerId);
+    if (!entry) return missing(strategy);
+    return this.#serial(entry, async () => {
+      if (this.#entries.get(runnerId) !== entry || entry.state === "exited") return missing(strategy);
+      const provider = await this.#options.provider(entry.record.provider);
+      const { strategies } = provider.suspend;
+      const faults: string[] = [];
+      for (const way of waysOf(strategies, strategy, fallback)) {
+        const held = entry.record.saved ? "saved" : entry.state === "suspended" ? "frozen" : "running";
+        // However it ends now, it is not a crash.
+        const unfollowed = way === "pause" ? null : ++entry.generation;
+        try {
+          const began = performance.now();
+          const outcome = await carryOut(provider, runnerId, way, held);
+          this.#options.log.info("runner.suspended", { ...fieldsOf(entry.record), strategy: outcome.strategy, detail: outcome.detail, ms: Math.round((performance.now() - began) * 10) / 10 });
+          if (outcome.held === "nothing") await this.#discard(entry);
+          else await this.#hold(entry, outcome.held === "saved");
+          return { ok: true, strategy: outcome.strategy, detail: outcome.detail.slice(0, 1_000) };
+        } catch (error) {
+          this.#options.log.warn("runner.suspend_failed", { ...fieldsOf(entry.record), strategy: way, error: messageOf(error) });
+          faults.push(`${way}: ${messageOf(error)}`);
+          if (unfollowed !== null && entry.exited && held !== "saved") this.#follow(entry, { ...entry.record, exited: entry.exited }, entry.state);
+        }
+      }
+      return cannot(provider.name, strategies, strategy, faults);
+    });
+  }
+
+  async #hold(entry: Entry, saved: boolean): Promise<void> {
+    entry.state = "suspended";
+    if (!saved || entry.record.saved) return;
+    entry.record = { ...entry.record, saved };
+    await Promise.all([this.#options.records.save(entry.record), entry.relay?.close()]);
+    entry.relay = null;
+  }
+
+  /** See `Daemon.resume`. */
+  async resumeOne(runnerId: string): Promise<Resumed> {
+    const gone: Resumed = { ok: false, gone: true, error: { code: "provider_failed", message: "this host has nothing of the runner any more" } };
+    const entry = this.#entries.get(runnerId);
+    if (!entry || this.#closing) return gone;
+    return this.#serial(entry, async () => {
+      if (this.#entries.get(runnerId) !== entry || entry.state === "exited") return gone;
+      if (entry.state === "running") return { ok: true };
+      const began = performance.now();
+      try {
+        if (entry.record.saved) await this.#startSaved(entry);
+        else if (await (await this.#options.provider(entry.record.provider)).thaw(runnerId)) entry.state = "running";
+        else {
+          await this.#end(entry, { code: null, signal: null, reason: null }, "it ended while it was suspended");
+          return gone;
+        }
+      } catch (error) {
+        this.#options.log.warn("runner.resume_failed", { ...fieldsOf(entry.record), error: messageOf(error) });
+        return { ok: false, gone: error instanceof ProviderError && !error.retryable, error: errorOf(error) };
+      }
+      this.#options.log.info("runner.resumed", { ...fieldsOf(entry.record), ms: Math.round((performance.now() - began) * 10) / 10 });
+      return { ok: true };
+    });
+  }
+
+  async #startSaved(entry: Entry): Promise<void> {
+    if (!entry.relay) await this.#openRelay(entry);
+    await this.#start(entry, false, true);
+    const { saved: _, ...record } = entry.record;
+    entry.record = record;
+    await this.#options.records.save(record);
+  }
+
+  /** Whether a runner that lives here, or is kept, belongs to the session or works on the workspace. */
+  uses(sessionId: string, workspaceId: string): boolean {
+    return [...this.#entries.values()].some(({ state, record }) => state !== "exited" && (record.session_id === sessionId || record.workspace_id === workspaceId));
   }
 
   /** Ends a runner and forgets it; unknown ids are fine. */
@@ -151,7 +238,8 @@ export class Supervisor {
     this.#closing = true;
     await Promise.all([...this.#entries.values()].map(async (entry) => {
       await entry.work;
-      if (entry.state === "exited") return;
+      // What was saved waits for the next daemon; what is frozen ends like what runs.
+      if (entry.state === "exited" || entry.record.saved) return;
       const provider = await this.#options.provider(entry.record.provider);
       entry.generation++;
       const stopped = await provider.stop(entry.record.runner_id, graceSeconds);
@@ -176,23 +264,29 @@ export class Supervisor {
     return next;
   }
 
-  async #start(entry: Entry, fresh: boolean): Promise<void> {
+  async #start(entry: Entry, fresh: boolean, saved = false): Promise<void> {
     const { record } = entry;
     const provider = await this.#options.provider(record.provider);
     const directories = this.#options.layout.directories(record);
     const began = performance.now();
-    const sandbox = await provider.start({ ...record, directories, fresh, secrets: this.#options.secrets(record.session_id) });
+    const sandbox = await provider.start({ ...record, directories, fresh, saved, secrets: this.#options.secrets(record.session_id) });
     this.#options.log.info("runner.started", { ...fieldsOf(record), ms: Math.round((performance.now() - began) * 10) / 10 });
     this.#follow(entry, sandbox);
   }
 
-  #follow(entry: Entry, sandbox: RunningSandbox): void {
+  #follow(entry: Entry, sandbox: Pick<RunningSandbox, "exited">, state: Entry["state"] = "running"): void {
     const generation = ++entry.generation;
-    entry.state = "running";
+    entry.state = state;
     entry.exited = sandbox.exited;
     void sandbox.exited.then((exit) =>
       this.#serial(entry, async () => {
-        if (entry.generation === generation && !entry.unwanted) await this.#again(entry, exit);
+        if (entry.generation !== generation || entry.unwanted) return;
+        // Nobody waits for it now: whoever resumes it is told, and goes on from the capsule.
+        if (entry.state === "suspended") {
+          await (await this.#options.provider(entry.record.provider)).destroy(entry.record.runner_id);
+          return this.#end(entry, exit, `it ended while it was suspended, ${described(exit)}`);
+        }
+        await this.#again(entry, exit);
       }).catch((error: unknown) => this.#end(entry, exit, `it could not be started again: ${messageOf(error)}`)),
     );
   }
@@ -251,7 +345,7 @@ export class Supervisor {
 function reportOf({ record, state, exit, reason }: Entry): RunnerReport {
   return {
     runner_id: record.runner_id, session_id: record.session_id, epoch: record.epoch, provider: record.provider, sandbox: record.sandbox, isolation: record.isolation,
-    state: state === "exited" ? "exited" : "running", exit_code: exit?.code ?? null, reason: reason === null ? null : reason.slice(0, 1_000),
+    state: state === "starting" ? "running" : state, exit_code: exit?.code ?? null, reason: reason === null ? null : reason.slice(0, 1_000),
   };
 }
 

@@ -198,7 +198,7 @@ export class ProcessProvider implements Provider {
     const names = await readdir(this.#context.runners).catch(() => []);
     const found = await Promise.all(names.map((name) => this.#read(name)));
     const alive = await Promise.all(found.map(async (entry) => (entry && (await lives(entry)) ? entry : null)));
-    const frozen = await Promise.all(alive.map((entry) => entry !== null && isFrozen(entry)));
+    const frozen = await Promise.all(alive.map(async (entry) => entry !== null && (await isFrozen(entry))));
     return alive.flatMap((entry, index) => {
       if (!entry) return [];
       let exited = this.#exits.get(entry.runner_id);
