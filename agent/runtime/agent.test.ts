@@ -1,0 +1,188 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { script, startModelServer, type ModelServer, type StepInput } from "../../test/support/model-server/index.ts";
+import { createAgent, type CreateAgentOptions, type CreatedAgent } from "./agent.ts";
+import { isFinal, type AgentEvent } from "./events.ts";
+import { AnthropicProvider } from "./models/anthropic.ts";
+import { OpenAICompatibleProvider } from "./models/openai-compatible.ts";
+import { createLocalSandboxProvider } from "./sandbox/local.ts";
+import type { Sandbox } from "./sandbox/contracts.ts";
+
+let server: ModelServer;
+let dir: string;
+let sandbox: Sandbox;
+beforeAll(async () => {
+  server = await startModelServer();
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "marco-agent-"));
+  sandbox = createLocalSandboxProvider({ directory: dir });
+  return async () => {
+    await sandbox.stop("w");
+    await rm(dir, { recursive: true, force: true });
+  };
+});
+
+const inside = (path: string) => join(dir, "w", "workspace", path);
+async function put(path: string, text: string | Buffer): Promise<void> {
+  await mkdir(dirname(inside(path)), { recursive: true });
+  await writeFile(inside(path), text);
+}
+const create = (more: Partial<CreateAgentOptions> = {}): Promise<CreatedAgent> =>
+  createAgent({
+    agent: { id: "ada", displayName: "Ada", workspaceInstructionsSeed: "Be kind.", publishedSystemPromptFragment: "You help with research.", defaultModelId: "claude-sonnet-4-5" },
+    context: { agentId: "ada", workspaceId: "w" },
+    sandbox,
+    modelProvider: new AnthropicProvider({ apiKey: "k", baseURL: server.anthropic }),
+    retries: { baseMs: 1 },
+    ...more,
+  });
+let serial = 0;
+const said = (steps: StepInput[]) => script(steps, `Please, ${++serial}.`);
+async function all(stream: AsyncIterable<AgentEvent>): Promise<AgentEvent[]> {
+  const events: AgentEvent[] = [];
+  for await (const event of stream) events.push(event);
+  expect(events.filter(isFinal)).toHaveLength(1);
+  return events;
+}
+const of = <T extends AgentEvent["type"]>(events: readonly AgentEvent[], type: T) => events.filter((event): event is Extract<AgentEvent, { type: T }> => event.type === type);
+const outputs = (events: readonly AgentEvent[]) => of(events, "tool-result").map(({ output }) => output);
+const lastSystem = () => JSON.stringify((server.asked("anthropic").at(-1)?.body as { system: unknown }).system);
+
+describe("createAgent", () => {
+  it("seeds a fresh workspace, tells the prompt and the tools, and works", async () => {
+    const { agent, systemPrompt, tools, warnings } = await create();
+    expect(warnings).toEqual([]);
+    expect(systemPrompt).toMatch(/You are Ada[^]*You help with research\.[^]*This workspace: AGENTS\.md\nBe kind\.[^]*What you remember/);
+    expect(tools.map(({ name }) => name)).toEqual(["exec", "exec_output", "exec_kill", "read_file", "list_dir", "write_file", "edit_file", "delete_file", "grep", "glob", "remember", "recall", "list_skills", "load_skill"]);
+    const events = await all(agent.stream(said([{ calls: [{ tool: "exec", input: { command: "echo hello | tee out.txt" } }] }, { text: "It says hello." }])));
+    expect(outputs(events)[0]).toContain("hello");
+    expect(await readFile(inside("out.txt"), "utf8")).toBe("hello\n");
+    expect(await readFile(join(dir, "w", "identity", "prompt.md"), "utf8")).toBe("You help with research.");
+  });
+
+  it("seeds once: what a person changed stays, what they deleted stays away, what they left alone is kept up to date", async () => {
+    const agent = { id: "ada", displayName: "Ada", workspaceInstructionsSeed: "One.", seedFiles: { "skills/a.md": "# A", "skills/b.md": "# B" }, defaultModelId: "m" };
+    await create({ agent });
+    await put("AGENTS.md", "Mine.");
+    await rm(inside("skills/a.md"));
+    await create({ agent: { ...agent, workspaceInstructionsSeed: "Two.", seedFiles: { "skills/a.md": "# A2", "skills/b.md": "# B2", "skills/c.md": "# C" } } });
+    expect(await readFile(inside("AGENTS.md"), "utf8")).toBe("Mine.");
+    await expect(readFile(inside("skills/a.md"))).rejects.toThrow("ENOENT");
+    expect(await readFile(inside("skills/b.md"), "utf8")).toBe("# B2");
+    expect(await readFile(inside("skills/c.md"), "utf8")).toBe("# C");
+    expect((await create({ agent, seed: false })).systemPrompt).toContain("Mine.");
+  });
+
+  it("does not seed where it is not to, and reads CLAUDE.md where there is no AGENTS.md", async () => {
+    await put("CLAUDE.md", "From Claude's file.");
+    const { systemPrompt } = await create({ seed: false });
+    expect(systemPrompt).toContain("# This workspace: CLAUDE.md\nFrom Claude's file.");
+    await expect(readFile(inside("AGENTS.md"))).rejects.toThrow("ENOENT");
+  });
+
+  it("loads skills with what lies beside them", async () => {
+    await put("skills/review-pr/SKILL.md", "---\nname: review-pr\ndescription: How a review goes\n---\nRead the diff twice.");
+    await put("skills/review-pr/checklist.md", "- names");
+    await put("skills/ship.md", "---\ndescription: How to ship\n---\nTag it.");
+    const { agent, systemPrompt } = await create();
+    expect(systemPrompt).toContain("# Skills that you can load\n- review-pr: How a review goes\n- ship: How to ship");
+    const events = await all(agent.stream(said([{ calls: [{ tool: "list_skills", input: {} }, { tool: "load_skill", input: { name: "review-pr" } }, { tool: "load_skill", input: { name: "no" } }] }, { text: "ok" }])));
+    expect(outputs(events).sort()).toEqual([
+      "# Skill review-pr (/workspace/skills/review-pr/SKILL.md)\n\nRead the diff twice.\n\nFiles that come with it, in /workspace/skills/review-pr:\n- checklist.md",
+      "- review-pr: How a review goes\n- ship: How to ship",
+      "there is no skill 'no'; there are review-pr, ship",
+    ]);
+  });
+
+  it("names in warnings whatever is wrong in the workspace, and works without it", async () => {
+    await put("skills/open.md", "---\nname: open\nnever closed");
+    await put("skills/bad.md", "---\nname: [\n---\nx");
+    await put("skills/empty/readme.md", "no skill");
+    await put("skills/one.md", "---\nname: same\n---\nfirst");
+    await put("skills/two.md", "---\nname: same\n---\nsecond");
+    await put("skills/binary.md", Buffer.from([0, 255, 1, 2]));
+    await put("skills/good.md", "Good.");
+    await put("agents/wrong/AGENT.md", "---\nmax_model_calls: many\n---\nx");
+    await put("agents/none/other.md", "x");
+    await put("agents/greedy/AGENT.md", "---\ndescription: wants much\ntools: read_file, launch_rockets\n---\nYou look.");
+    await put("AGENTS.md", Buffer.from([0, 1, 2]));
+    const { agent, warnings, systemPrompt, tools } = await create();
+    const texts = warnings.map(({ message }) => message).join("\n");
+    for (const word of ["skills/open.md is left out: the front matter is opened", "skills/bad.md is left out: the front matter is not valid YAML", "skills/empty is a directory without SKILL.md", "two skills are called 'same'", "skills/binary.md is not UTF-8", "agents/wrong/AGENT.md is left out: max_model_calls", "agents/none is a directory without AGENT.md", "launch_rockets", "AGENTS.md is not UTF-8"]) expect(texts).toContain(word);
+    expect(systemPrompt).toContain("- good: Good.");
+    expect(tools.at(-1)?.name).toBe("task");
+    const events = await all(agent.stream(said([{ text: "fine" }])));
+    expect(of(events, "warning").length).toBe(warnings.length);
+    expect(events.at(-1)).toMatchObject({ reason: "completed" });
+    expect(of(await all(agent.stream(said([{ text: "again" }]))), "warning")).toEqual([]);
+  });
+
+  it("gives tasks to subagents side by side, with their own prompt, model, tools and budget, their events nested", async () => {
+    await put("agents/reader/AGENT.md", "---\ndescription: Reads\ntools: [read_file]\nmodel: small-model\nmax_model_calls: 2\n---\nYou only read.");
+    await put("agents/writer/AGENT.md", "---\ndescription: Writes\n---\nYou write.");
+    const seen: unknown[] = [];
+    const { agent } = await create({
+      providerFor: () => new OpenAICompatibleProvider({ baseURL: server.openai }),
+      onSubagentRun: ({ name, path }) => { seen.push([name, path]); },
+      onToolCall: ({ tool, path }) => { seen.push([tool, path]); },
+    });
+    const reading = said([{ calls: [{ tool: "read_file", input: { path: "AGENTS.md" } }] }, { text: "It says: be kind." }]);
+    const writing = said([{ calls: [{ tool: "write_file", input: { path: "a.txt", content: "a" } }] }, { text: "Written." }]);
+    const events = await all(agent.stream(said([{ calls: [{ tool: "task", input: { name: "reader", prompt: reading } }, { tool: "task", input: { name: "writer", prompt: writing } }, { tool: "task", input: { name: "nobody", prompt: "x" } }] }, { text: "Both are done." }])));
+    expect(outputs(events).sort()).toEqual(["It says: be kind.", "Written.", "there is no subagent 'nobody'; there are reader, writer"]);
+    const nested = of(events, "subagent");
+    expect(new Set(nested.map(({ name, event }) => (event.type === "done" ? `${name} ${event.reason}` : null)).filter(Boolean))).toEqual(new Set(["reader completed", "writer completed"]));
+    expect(nested.find(({ name, event }) => name === "reader" && event.type === "tool-result")).toBeDefined();
+    expect(await readFile(inside("a.txt"), "utf8")).toBe("a");
+    expect(seen).toContainEqual(["reader", []]);
+    expect(seen).toContainEqual(["read_file", ["reader"]]);
+    const small = server.asked("chat").at(-1)?.body as { model: string; tools: { function: { name: string } }[]; messages: { content: string }[] };
+    expect(small).toMatchObject({ model: "small-model" });
+    expect(small.tools.map((tool) => tool.function.name)).toEqual(["read_file"]);
+    expect(small.messages[0]?.content).toContain("You only read.");
+    const end = events.at(-1) as Extract<AgentEvent, { type: "done" }>;
+    expect(end.modelCalls).toBe(6);
+  });
+
+  it("bounds subagents by depth, by their own budget and by their parent's, and obeys its hook", async () => {
+    await put("agents/deep/AGENT.md", "---\ndescription: Goes deeper\nmax_model_calls: 1\n---\nYou go on.");
+    const { agent, tools } = await create();
+    expect(tools.map(({ name }) => name)).toContain("task");
+    const looping = said([{ calls: [{ tool: "recall", input: {} }] }, { text: "never" }]);
+    const events = await all(agent.stream(said([{ calls: [{ tool: "task", input: { name: "deep", prompt: looping } }] }, { text: "so be it" }])));
+    expect(of(events, "tool-result")[0]).toMatchObject({ isError: true, output: expect.stringContaining("all of its 1 model calls") as string });
+    await put("agents/deep/AGENT.md", "You go on.");
+    const third = said([{ text: "deepest" }]);
+    const second = said([{ calls: [{ tool: "task", input: { name: "deep", prompt: third } }] }, { text: "deeper" }]);
+    const first = said([{ calls: [{ tool: "task", input: { name: "deep", prompt: second } }] }, { text: "deep" }]);
+    const nested = await all((await create()).agent.stream(said([{ calls: [{ tool: "task", input: { name: "deep", prompt: first } }] }, { text: "done" }])));
+    expect(JSON.stringify(nested)).toContain("there is no tool 'task'");
+    const spent = await all((await create({ budget: { maxModelCallsPerTurn: 2 } })).agent.stream(said([{ calls: [{ tool: "task", input: { name: "deep", prompt: looping } }] }, { text: "never" }])));
+    expect(spent.at(-1)).toMatchObject({ type: "done", reason: "budget", limit: "maxModelCallsPerTurn", modelCalls: 2 });
+    const refused = await all((await create({ onSubagentRun: () => ({ allow: false, reason: "no helpers today" }) })).agent.stream(said([{ calls: [{ tool: "task", input: { name: "deep", prompt: "x" } }] }, { text: "alone" }])));
+    expect(outputs(refused)).toEqual(["not allowed: no helpers today"]);
+  });
+
+  it("keeps to its filter, and lets the runtime's layer be replaced whole", async () => {
+    const { tools, systemPrompt } = await create({ toolFilter: ["read_file", "grep"], runtimePrompt: "Only this." });
+    expect(tools.map(({ name }) => name)).toEqual(["read_file", "grep"]);
+    expect(systemPrompt.startsWith("Only this.\n\n# This agent")).toBe(true);
+    const { agent } = await create({ toolFilter: (name) => name !== "exec" });
+    expect(outputs(await all(agent.stream(said([{ calls: [{ tool: "exec", input: { command: "ls" } }] }, { text: "ok" }]))))[0]).toContain("there is no tool 'exec'");
+  });
+
+  it("says what is wrong with what it is given", async () => {
+    await expect(create({ agent: { id: "x", displayName: "X", colour: "red" } as never })).rejects.toThrow(/`agent` is not valid: colour/);
+    await expect(create({ agent: { id: "x", displayName: "X" } })).rejects.toThrow(/no model is given/);
+  });
+
+  it("sends the two blocks of its prompt, the agent's before the workspace's", async () => {
+    const { agent } = await create();
+    await all(agent.stream(said([{ text: "hi" }])));
+    expect(lastSystem()).toMatch(/You help with research[^]*cache_control[^]*Be kind/);
+  });
+});
