@@ -1,7 +1,7 @@
 /** Owns the tables of Postgres: records of tenants and their keys, and copies of live resources for lists. */
 
-import type { Host, KeyScope, Limits, Permission, Run, Runner, Session, Task } from "../../sdk/protocol/index.ts";
-import { bigint, index, integer, json, jsonb, pgTable, primaryKey, text, timestamp } from "drizzle-orm/pg-core";
+import type { Host, KeyScope, Limits, ModelPrice, ModelRequest, Permission, ProviderApi, Run, Runner, Session, Task } from "../../sdk/protocol/index.ts";
+import { bigint, boolean, doublePrecision, index, integer, json, jsonb, pgTable, primaryKey, text, timestamp, uniqueIndex } from "drizzle-orm/pg-core";
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
 const version = () => bigint({ mode: "number" }).notNull().default(1);
@@ -134,4 +134,72 @@ export const workspaces = pgTable(
     version: version(),
   },
   (t) => [index("workspaces_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc())],
+);
+
+/** Model providers' addresses and keys by name; a key is sealed under the tenant's data key. */
+export const agentConfigs = pgTable(
+  "agent_configs",
+  {
+    id: text().primaryKey(),
+    tenant_id: text().notNull().references(() => tenants.id),
+    name: text().notNull(),
+    agent: text(),
+    api: text().$type<ProviderApi>().notNull(),
+    model: text(),
+    base_url: text(),
+    /** Base64 of the sealed bytes, bound to the config's id. */
+    sealed_key: text().notNull(),
+    masked_key: text().notNull(),
+    shared: boolean().notNull(),
+    requests_per_minute: integer(),
+    created_at: time("created_at").notNull(),
+    updated_at: time("updated_at").notNull(),
+    version: version(),
+  },
+  (t) => [uniqueIndex("agent_configs_name").on(t.tenant_id, t.name), index("agent_configs_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc())],
+);
+
+/** A tenant's own prices of models, as one list. */
+export const modelPrices = pgTable("model_prices", { tenant_id: text().primaryKey().references(() => tenants.id), models: jsonb().$type<ModelPrice[]>().notNull(), updated_at: time("updated_at").notNull() });
+
+/** One row a model call, as the session's object wrote it; never changed. */
+export const modelRequests = pgTable(
+  "model_requests",
+  {
+    id: text().primaryKey(),
+    tenant_id: text().notNull(),
+    session_id: text().notNull(),
+    task_id: text(),
+    run_id: text(),
+    labels: jsonb().$type<Record<string, string>>().notNull(),
+    agent: text().notNull(),
+    key_source: text().$type<ModelRequest["key_source"]>().notNull(),
+    agent_config_id: text(),
+    api: text().$type<ModelRequest["api"]>().notNull(),
+    upstream: text().notNull(),
+    model: text(),
+    outcome: text().$type<ModelRequest["outcome"]>().notNull(),
+    status: integer(),
+    stop_reason: text(),
+    stream: boolean().notNull(),
+    input_tokens: bigint({ mode: "number" }).notNull(),
+    output_tokens: bigint({ mode: "number" }).notNull(),
+    cache_read_tokens: bigint({ mode: "number" }).notNull(),
+    cache_write_tokens: bigint({ mode: "number" }).notNull(),
+    reasoning_tokens: bigint({ mode: "number" }).notNull(),
+    cost_usd: doublePrecision(),
+    priced: boolean().notNull(),
+    price_version: text().notNull(),
+    estimated: boolean().notNull(),
+    retries: integer().notNull(),
+    ttft_ms: doublePrecision(),
+    duration_ms: doublePrecision().notNull(),
+    error: text(),
+    created_at: time("created_at").notNull(),
+  },
+  (t) => [
+    index("model_requests_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+    index("model_requests_session").on(t.session_id, t.created_at.desc()),
+    index("model_requests_labels").using("gin", t.labels.op("jsonb_path_ops")),
+  ],
 );
