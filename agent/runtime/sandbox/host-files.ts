@@ -6,6 +6,7 @@ import { lstat, mkdir, open, opendir, readlink, realpath, rename, rm, rmdir, unl
 import { basename, dirname, join, posix, sep } from "node:path";
 import { MAX_ENTRIES, MAX_READ_BYTES, MAX_WRITE_BYTES, WorkspaceError, type FileBytes, type FileStat, type ReadOptions, type WriteOptions } from "./contracts.ts";
 import type { Place } from "./paths.ts";
+import { Turns } from "./turns.ts";
 
 const LINUX = process.platform === "linux";
 const READ = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
@@ -20,6 +21,8 @@ const TRIES = 3;
 export class HostFiles {
   readonly #root: string;
   readonly #mode: number;
+  /** Between the look at a file's version and its new contents nobody else of this process writes it. */
+  readonly #turns = new Turns();
 
   constructor(root: string, mode = 0o666) {
     this.#root = root;
@@ -45,7 +48,11 @@ export class HostFiles {
     return { path: place.shown, size, offset, bytes: buffer.subarray(0, filled), version: versionOf(stats) };
   }
 
-  async write(place: Place, contents: Uint8Array, { version }: WriteOptions = {}): Promise<{ created: boolean; version: string }> {
+  async write(place: Place, contents: Uint8Array, options: WriteOptions = {}): Promise<{ created: boolean; version: string }> {
+    return this.#turns.run(place.relative, () => this.#write(place, contents, options));
+  }
+
+  async #write(place: Place, contents: Uint8Array, { version }: WriteOptions): Promise<{ created: boolean; version: string }> {
     if (contents.byteLength > MAX_WRITE_BYTES) throw new WorkspaceError("too_large", `${place.shown}: ${contents.byteLength} bytes are more than the ${MAX_WRITE_BYTES} of one write`);
     const target = await this.#target(place);
     await using parent = await this.#parent(target, place, true);

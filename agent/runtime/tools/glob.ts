@@ -1,0 +1,84 @@
+/** Owns matching paths against patterns with `*`, `?`, `[a-z]`, `{a,b}` and `**`, in time that grows with their product at most: patterns come from a model. */
+
+const MAX_PATTERN = 500;
+const MAX_ALTERNATIVES = 64;
+
+type Token = { kind: "char"; char: string } | { kind: "any" } | { kind: "star" } | { kind: "class"; negated: boolean; ranges: [string, string][] };
+type Segment = "**" | Token[];
+
+/** A test of slash-separated relative paths. Throws a TypeError where the pattern is too long or has too many alternatives. */
+export function globMatcher(pattern: string): (path: string) => boolean {
+  if (pattern.length > MAX_PATTERN) throw new TypeError(`pattern: longer than ${MAX_PATTERN} characters`);
+  const alternatives = expand(pattern.replace(/^(\.\/)+/, "")).map((each) => each.split("/").filter((part) => part !== "").map((part): Segment => (part === "**" ? "**" : tokens(part))));
+  return (path) => {
+    const parts = path.split("/");
+    return alternatives.some((segments) => matchPath(segments, parts));
+  };
+}
+
+/** `a{b,c}d` → `abd`, `acd`; braces may be nested. */
+function expand(pattern: string): string[] {
+  const done: string[] = [];
+  const open = [pattern];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const group = /\{([^{}]*,[^{}]*)\}/.exec(next);
+    if (group === null) done.push(next);
+    else for (const choice of group[1]?.split(",") ?? []) open.push(next.slice(0, group.index) + choice + next.slice(group.index + group[0].length));
+    if (done.length + open.length > MAX_ALTERNATIVES) throw new TypeError(`pattern: more than ${MAX_ALTERNATIVES} alternatives`);
+  }
+  return done;
+}
+
+function tokens(text: string): Token[] {
+  const found: Token[] = [];
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charAt(at);
+    const group = char === "[" ? /^\[([!^]?)(\]?[^\]]*)\]/.exec(text.slice(at)) : null;
+    if (group !== null && group[2] !== "") {
+      const ranges = [...(group[2] ?? "").matchAll(/(.)-(.)|(.)/gsu)].map(([, from, to, one]): [string, string] => [from ?? one ?? "", to ?? one ?? ""]);
+      found.push({ kind: "class", negated: group[1] !== "", ranges });
+      at += group[0].length - 1;
+    } else if (char === "*") {
+      if (found.at(-1)?.kind !== "star") found.push({ kind: "star" });
+    } else if (char === "?") found.push({ kind: "any" });
+    else if (char === "\\" && at + 1 < text.length) found.push({ kind: "char", char: text.charAt(++at) });
+    else found.push({ kind: "char", char });
+  }
+  return found;
+}
+
+/** Segments against parts; `**` is any number of parts. The classic two-pointer way, which remembers only the last `**`. */
+function matchPath(segments: readonly Segment[], parts: readonly string[]): boolean {
+  return wildcard(segments.length, parts.length, (s) => segments[s] === "**", (s, p) => matchPart(segments[s] as Token[], parts[p] ?? ""));
+}
+
+function matchPart(pattern: readonly Token[], text: string): boolean {
+  return wildcard(pattern.length, text.length, (s) => pattern[s]?.kind === "star", (s, p) => matchOne(pattern[s], text.charAt(p)));
+}
+
+function matchOne(token: Token | undefined, char: string): boolean {
+  if (token?.kind === "char") return token.char === char;
+  if (token?.kind === "class") return token.ranges.some(([from, to]) => from <= char && char <= to) !== token.negated;
+  return token?.kind === "any";
+}
+
+function wildcard(patternLength: number, textLength: number, isStar: (s: number) => boolean, matches: (s: number, p: number) => boolean): boolean {
+  let s = 0;
+  let p = 0;
+  let star = -1;
+  let mark = 0;
+  while (p < textLength) {
+    if (s < patternLength && isStar(s)) {
+      star = s++;
+      mark = p;
+    } else if (s < patternLength && matches(s, p)) {
+      s++;
+      p++;
+    } else if (star >= 0) {
+      s = star + 1;
+      p = ++mark;
+    } else return false;
+  }
+  while (s < patternLength && isStar(s)) s++;
+  return s === patternLength;
+}
