@@ -110,7 +110,7 @@ describe("a symlink that does not lead outside", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.constantFrom("a", "b", "a/a", "a/b", "b/a"), names), fc.array(fc.constantFrom("a", "b"), { maxLength: 4 }), (targets, start) => {
         const links = new Map(Object.entries(targets).filter(([path, target]) => !leadsOutside(path, target) && !Object.keys(targets).some((other) => path.startsWith(`${other}/`))));
-        let left = [...start];
+        let left: string[] = [...start];
         let at: string[] = [];
         for (let steps = 0; left.length > 0 && steps < 100; steps++) {
           const name = left.shift() ?? "";
