@@ -26,8 +26,27 @@ export interface Projection {
   apply(rows: Row[]): Promise<void>;
 }
 
+/** One block of an ended session's history. */
+export interface ArchivedBlock {
+  tenant_id: string;
+  session_id: string;
+  block: number;
+}
+
+/** Where the events of ended sessions are kept, each block sealed for its tenant. Both throw a `Failure`. */
+export interface Archive {
+  /** A session's events move so long after its end. */
+  readonly after_ms: number;
+  /** Keeps a block's text and reads it back; idempotent. Answers the bytes that it takes there. */
+  put(block: ArchivedBlock, text: Uint8Array<ArrayBuffer>): Promise<{ bytes: number }>;
+  /** `conflict` with the block named where it is gone, was altered, or its key is; `unavailable` where the store cannot be reached. */
+  get(block: ArchivedBlock): Promise<Uint8Array<ArrayBuffer>>;
+}
+
 export interface Ports {
   projection: Projection;
+  /** Without it events stay in their objects. */
+  archive?: Archive;
 }
 export type PortsOf<Env> = (env: Env) => Ports;
 

@@ -2,7 +2,7 @@
 
 import type {
   Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Permission, PermissionApprove, PermissionDeny, Result,
-  Run, RunError, RunnerReport, Session, SessionCreate, SessionPatch, Spawned, SpawnSpec, Task, TaskCreate,
+  Run, RunError, RunnerReport, Session, SessionCreate, SessionHistory, SessionPatch, Spawned, SpawnSpec, Task, TaskCreate,
 } from "../sdk/protocol/index.ts";
 
 /** Who calls. An object answers `not_found` where `tenant_id` is not its own. */
@@ -55,6 +55,10 @@ export interface SessionRpc {
   denyPermission(actor: Actor, permissionId: string, input: PermissionDeny): Promise<Result<Permission>>;
 
   readLog(actor: Actor, query: LogQuery): Promise<Result<LogPage>>;
+  /** What this object knows of the session's history, to check an export against. */
+  readHistory(actor: Actor): Promise<Result<Omit<SessionHistory, "recorded">>>;
+  /** A block of the history as text, wherever it is; null behind the last one. `last`: none follows it now. */
+  readBlock(actor: Actor, block: number): Promise<Result<{ text: Uint8Array<ArrayBuffer>; last: boolean } | null>>;
   /** Whose run token this is: `unauthorized` unless it is that of the current attachment. Every door that takes a run token asks here. */
   checkRun(tokenHash: string): Promise<Result<RunClaim>>;
 

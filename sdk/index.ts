@@ -2,6 +2,7 @@
 
 export { Marionette, type MarionetteOptions } from "./client.ts";
 export * from "./core/errors.ts";
+export { HistoryCheck, type HistoryProblem, type HistoryReport } from "./core/verify.ts";
 export type { Live, LiveHandlers, LiveState } from "./core/live.ts";
 export { EventStream, type Reconnect } from "./core/stream.ts";
 export { Page, Pages } from "./core/page.ts";

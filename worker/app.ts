@@ -14,6 +14,7 @@ import { adminRoutes } from "./routes/admin.ts";
 import { busRoutes } from "./routes/bus.ts";
 import { docRoutes } from "./routes/docs.ts";
 import { fileRoutes } from "./routes/files.ts";
+import { historyRoutes } from "./routes/history.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { keyRoutes } from "./routes/keys.ts";
 import { linkRoutes } from "./routes/links.ts";
@@ -46,7 +47,7 @@ const anyOrigin = cors({
 function api(cache: KeyCache): App {
   const app = room();
   app.use(authenticated(cache), bounded);
-  for (const routes of [sessionRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes]) routes(app);
+  for (const routes of [sessionRoutes, historyRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes]) routes(app);
   keyRoutes(app, cache);
   return app;
 }

@@ -15,6 +15,8 @@ export interface Env extends ObjectsEnv {
   /** The key before it, while what was wrapped with that one is re-wrapped. */
   MARIONETTE_ENCRYPTION_KEY_PREVIOUS?: string;
   MARIONETTE_LOG_LEVEL?: string;
+  /** Seconds after its end that a session's events stay in its object; 60 by default. */
+  MARIONETTE_ARCHIVE_AFTER_SECONDS?: string;
   /** Where sealed bytes are kept: `r2` (the default), or `s3`: S3, GCS or another store behind S3's interface. */
   MARIONETTE_OBJECT_STORE?: string;
   /** `https://host`; Amazon's own where it is not set. */

@@ -5,8 +5,10 @@ import { hostObject, poolObject, sessionObject, tenantObject, type Ports } from 
 import { createApp } from "./app.ts";
 import { recordsFor } from "./db/records.ts";
 import type { Env } from "./env.ts";
+import { archiveOf } from "./storage/archive.ts";
+import { storageOf } from "./storage/storage.ts";
 
-const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection });
+const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection, archive: archiveOf(() => storageOf(env), env.MARIONETTE_ARCHIVE_AFTER_SECONDS) });
 
 export class SessionObject extends sessionObject<Env>(ports) {}
 export class HostObject extends hostObject<Env>(ports) {}

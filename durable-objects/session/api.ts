@@ -1,20 +1,15 @@
 /** Owns what callers of the object ask: every call is checked against the session's tenant, made one turn, and answered as data. */
 
 import {
-  equalConstantTime, fail, MAX_PAGE, ok, Secret, sessionOf as sessionOfChild, TASK_ENDED, type ErrorBody, type Event, type EventItem, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny,
+  equalConstantTime, fail, ok, Secret, sessionOf as sessionOfChild, type ErrorBody, type Permission, type PermissionApprove, type PermissionDeny,
   type Result, type Run, type Session, type SessionCreate, type SessionPatch, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
-import type { Actor, LogPage, RunClaim } from "../rpc.ts";
+import type { Actor, RunClaim } from "../rpc.ts";
 import type { Engine } from "./engine.ts";
-import { filterOf } from "./log-filter.ts";
-import type { Seen } from "./log.ts";
 import type { Caller } from "./neighbours.ts";
 import type { Input } from "./state.ts";
 
 const PREVIEW_CHARS = 200;
-/** A page ends after about so many characters, however few its events are. */
-const PAGE_CHARS = 4 * 1024 * 1024;
-const DEFAULT_PAGE = 100;
 const UNKNOWN_SESSION = fail("not_found", "no session of that id");
 const UNKNOWN_TASK = fail("not_found", "no task of that id");
 const UNKNOWN_PERMISSION = fail("not_found", "no permission request of that id");
@@ -96,20 +91,6 @@ export class SessionApi {
     return this.#input(actor, { type: "permission.answer", id, decision, actor, reason, scope, known }) ?? this.readPermission(actor, id);
   }
 
-  readLog(actor: Actor, query: LogQuery): Result<LogPage> {
-    const { log, session, tasks } = this.#engine;
-    if (!session || session.tenant_id !== actor.tenant_id) return UNKNOWN_SESSION;
-    const task = query.task_id === undefined ? null : tasks.get(query.task_id);
-    if (query.task_id !== undefined && !task) return UNKNOWN_TASK;
-    const filter = filterOf(query);
-    const limit = Math.min(MAX_PAGE, query.limit ?? query.tail ?? DEFAULT_PAGE);
-    const after = query.tail === undefined ? (query.after ?? 0) : log.tail(query.tail, filter);
-    const { seen, through } = limit === 0 ? { seen: [], through: log.last } : log.read(after, filter, PAGE_CHARS, limit);
-    const more = through < log.last;
-    const ended = !more && (session.status === "terminated" || (task !== null && TASK_ENDED.has(task.status)));
-    return ok({ events: seen.flatMap((view) => expandSeen(session.id, view)), last_seq: log.last, next: through, more, ended });
-  }
-
   /** The run that this hash of a token belongs to, while its attachment is the current one. */
   checkRun(tokenHash: string): Result<RunClaim> {
     const { session, attachment } = this.#engine.state;
@@ -134,8 +115,4 @@ export class SessionApi {
 
 function nameOf(actor: Actor): string {
   return actor.key_name ?? actor.key_id;
-}
-
-function expandSeen(session_id: string, { from, seqs, task_id, run_id, json }: Seen): Event[] {
-  return (JSON.parse(json) as EventItem[]).map((item, i) => ({ seq: seqs?.[i] ?? from + i, session_id, task_id, run_id, ...item }));
 }

@@ -73,20 +73,20 @@ describe("what callers ask", () => {
 
   it("reads the last 100 and after= of a long history by its indexes", async () => {
     const subject = await new Subject().create();
-    await runInDurableObject(subject.object, (instance) => {
-      const { engine, api } = instance as unknown as SessionInside;
+    await runInDurableObject(subject.object, async (instance) => {
+      const { engine, reader } = instance as unknown as SessionInside;
       for (let i = 0; i < 200; i++) engine.run((turn) => turn.append(null, null, Array.from({ length: 500 }, (_, k) => line(`${i}.${k}`))));
-      const page = (query: Parameters<typeof api.readLog>[1]) => {
-        const answer = api.readLog(actor, query);
+      const page = async (query: Parameters<typeof reader.page>[1]) => {
+        const answer = await reader.page(actor, query);
         if (!answer.ok) throw new Error(answer.error.message);
         return answer.value;
       };
       const { last } = engine.log;
-      expect(page({ tail: 100 }).events.map(({ seq }) => seq)).toEqual(Array.from({ length: 100 }, (_, i) => last - 99 + i));
-      expect(page({ after: 70_123, limit: 3 })).toMatchObject({ events: [{ seq: 70_124 }, { seq: 70_125 }, { seq: 70_126 }], next: 70_126, more: true, last_seq: last });
-      expect(page({ after: last })).toMatchObject({ events: [], next: last, more: false, ended: false });
-      expect(page({ tail: 2, types: ["session.status"] }).events.map(({ type }) => type)).toEqual(["session.status"]);
-      expect(page({ tail: 5, stream: ["stderr"], types: ["log"] }).events).toEqual([]);
+      expect((await page({ tail: 100 })).events.map(({ seq }) => seq)).toEqual(Array.from({ length: 100 }, (_, i) => last - 99 + i));
+      expect(await page({ after: 70_123, limit: 3 })).toMatchObject({ events: [{ seq: 70_124 }, { seq: 70_125 }, { seq: 70_126 }], next: 70_126, more: true, last_seq: last });
+      expect(await page({ after: last })).toMatchObject({ events: [], next: last, more: false, ended: false });
+      expect((await page({ tail: 2, types: ["session.status"] })).events.map(({ type }) => type)).toEqual(["session.status"]);
+      expect((await page({ tail: 5, stream: ["stderr"], types: ["log"] })).events).toEqual([]);
       const plans = [
         "select first_seq, body from blocks where task_id = 'x' and first_seq >= 5 and (kinds & 1) != 0 order by first_seq", "select first_seq, body from blocks where rare = 1 and first_seq >= 5 and (kinds & 2048) != 0 order by first_seq",
         "select first_seq, body from blocks where first_seq >= 5 order by first_seq", "select first_seq from blocks where first_seq <= 5 order by first_seq desc limit 1",

@@ -3,6 +3,7 @@
 import { newChildId, newId, type ErrorBody, type EventItem, type Runner, type Session } from "../../sdk/protocol/index.ts";
 import { alarmMove, earliest } from "../base/deadlines.ts";
 import { migrate } from "../base/sql.ts";
+import { History, HISTORY_TABLES } from "./history.ts";
 import { Log, LOG_TABLES, type Block } from "./log.ts";
 import { nextDeadline, step } from "./machine.ts";
 import { Dirty } from "./dirty.ts";
@@ -30,6 +31,7 @@ export type Listener = (done: Done) => void;
 export class Engine {
   readonly storage: DurableObjectStorage;
   readonly log: Log;
+  readonly history: History;
   readonly tasks: Tasks;
   readonly runs: Runs;
   readonly permissions: Permissions;
@@ -47,9 +49,11 @@ export class Engine {
 
   constructor(storage: DurableObjectStorage) {
     migrate(storage, "session", [[...STORE_TABLES, ...LOG_TABLES]]);
+    migrate(storage, "history", [HISTORY_TABLES]);
     const { sql } = storage;
     this.storage = storage;
     this.log = new Log(sql);
+    this.history = new History(sql, this.log);
     this.tasks = new Tasks(sql);
     this.runs = new Runs(sql);
     this.permissions = new Permissions(sql);

@@ -9,11 +9,13 @@ import {
   newChildId, newId, objectFrame, ok, sessionCreate, taskCreate, viewerFrame, type Command, type CommandBody, type Event, type EventItem, type ObjectFrame, type Result, type SessionCreate,
   type Spawned, type SpawnSpec, type TaskCreate, type ViewerFrame,
 } from "../../sdk/protocol/index.ts";
-import { sessionStub, type ObjectsEnv } from "../ports.ts";
+import { sessionStub, type Archive, type ObjectsEnv } from "../ports.ts";
 import type { Actor, BusEvent, LeaseAnswer, LeaseRequest, SessionRpc } from "../rpc.ts";
 import type { SessionApi } from "./api.ts";
+import type { Archiver } from "./archive.ts";
 import type { Engine } from "./engine.ts";
 import type { Neighbours } from "./neighbours.ts";
+import type { Reader } from "./reader.ts";
 
 const bindings = env as unknown as ObjectsEnv;
 export const actor: Actor = { tenant_id: newId("tenant", 1), key_id: newId("key", 1), key_name: "test" };
@@ -63,6 +65,9 @@ export interface SessionInside {
   neighbours: Neighbours;
   readonly engine: Engine;
   readonly api: SessionApi;
+  readonly reader: Reader;
+  readonly archiver: Archiver;
+  archive: Archive | null;
 }
 
 /** One session's object with fakes beside it. */
@@ -70,6 +75,8 @@ export class Subject {
   readonly id = newId("session", Date.now());
   readonly workspaceId = newId("workspace", Date.now());
   readonly fakes = new Fakes();
+  /** Where its events go when it has ended; null: nowhere. */
+  archive: Archive | null = null;
   readonly stub = sessionStub(bindings, this.id);
   readonly object: DurableObjectStub = bindings.SESSIONS.get(bindings.SESSIONS.idFromName(this.id));
 
@@ -80,6 +87,7 @@ export class Subject {
   async inject(): Promise<void> {
     await runInDurableObject(this.object, (instance) => {
       (instance as unknown as SessionInside).neighbours = this.fakes;
+      (instance as unknown as SessionInside).archive = this.archive;
     });
   }
   async create(input: Partial<SessionCreate> = {}): Promise<this> {

@@ -1,5 +1,6 @@
 /** Owns the session's own life in the machine: create, update, terminate. */
 
+import type { SessionArchive } from "../../sdk/protocol/index.ts";
 import { discard, requestLease, stopRunner } from "./attachment.ts";
 import { setStatus } from "./session.ts";
 import { NO_USAGE, type Input, type SessionRecord } from "./state.ts";
@@ -57,4 +58,10 @@ export function terminateSession(work: Work, by: string): void {
     if (attachment.state !== "stopping") stopRunner(work, "the session was terminated");
   } else if (attachment) discard(work, "the session was terminated");
   if (session.host_id) work.call(`forget:${session.host_id}`, { kind: "host.forget", host_id: session.host_id });
+}
+
+/** The events of an ended session have gone where `archive` says. */
+export function archiveSession(work: Work, archive: SessionArchive): void {
+  const { session } = work.state;
+  if (session?.status === "terminated" && !session.archive) work.set({ session: { ...session, archive } });
 }

@@ -1,6 +1,6 @@
 /** Owns the session's event log: numbered blocks in SQLite, appended and read in bounded pieces, always by an index. */
 
-import type { EventItem } from "../../sdk/protocol/index.ts";
+import type { Event, EventItem } from "../../sdk/protocol/index.ts";
 import { MAX_COLUMN_CHARS, type Sql } from "../base/sql.ts";
 import { BUS_KINDS, bitOf, MASS_KINDS, passes, passesWhole, withoutRaw, type LogFilter } from "./log-filter.ts";
 
@@ -54,7 +54,17 @@ export class Log {
   /** Reads the last number again: after a transaction that was rolled back. */
   reload(): void {
     const row = this.#sql.exec<{ last: number }>("select first_seq + count - 1 as last from blocks order by first_seq desc limit 1").toArray()[0];
-    this.#last = row?.last ?? 0;
+    // An archived log's events are not here any more; what is remembered of them is.
+    this.#last = row?.last ?? this.#sql.exec<{ last: number }>("select first_seq + count - 1 as last from history order by block desc limit 1").toArray()[0]?.last ?? 0;
+  }
+
+  /** Whether any event is stored here. */
+  get stored(): boolean {
+    return this.#sql.exec("select 1 from blocks limit 1").toArray().length > 0;
+  }
+  /** Drops so many of the first blocks: they are in the archive. */
+  drop(blocks: number): void {
+    this.#sql.exec("delete from blocks where first_seq in (select first_seq from blocks order by first_seq limit ?)", blocks);
   }
 
   /** Numbers and stores items of one run; more than one block where they do not fit a row. */
@@ -155,6 +165,11 @@ function blockOf({ first_seq, has_raw, ...row }: Row): Block {
 }
 function parse(body: string): EventItem[] {
   return JSON.parse(body) as EventItem[];
+}
+
+/** The events of a view, numbered, as clients see them. */
+export function expandSeen(session_id: string, { from, seqs, task_id, run_id, json }: Seen): Event[] {
+  return (JSON.parse(json) as EventItem[]).map((item, i) => ({ seq: seqs?.[i] ?? from + i, session_id, task_id, run_id, ...item }));
 }
 
 /**

@@ -4,7 +4,7 @@ import { earliest } from "../base/deadlines.ts";
 import {
   acknowledge, attachmentOverdue, leaseGranted, leaseQueued, leaseRefused, leaseWanted, linkDown, linkUp, loseRunner, requestLease, spawnAnswered, spawnRenewed, stopRunner,
 } from "./attachment.ts";
-import { createSession, terminateSession, updateSession } from "./lifecycle.ts";
+import { archiveSession, createSession, terminateSession, updateSession } from "./lifecycle.ts";
 import { permissionAnswered, permissionRequested, permissionWithdrawn } from "./permissions.ts";
 import { setStatus, versionSession } from "./session.ts";
 import type { Effect, Input, State } from "./state.ts";
@@ -31,6 +31,7 @@ function take(work: Work, input: Input): void {
     case "session.create": return createSession(work, input);
     case "session.update": return updateSession(work, input);
     case "session.terminate": return terminateSession(work, input.by);
+    case "session.archived": return archiveSession(work, input.archive);
     case "task.create": return createTask(work, input);
     case "task.cancel": return cancelTask(work, input);
     case "task.retry": return retryTask(work, input);

@@ -7,13 +7,16 @@ import {
 } from "../../sdk/protocol/index.ts";
 import { earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
-import type { ObjectsEnv, PortsOf } from "../ports.ts";
+import type { Archive, ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Actor, LogPage, RunClaim, SessionRpc } from "../rpc.ts";
 import { SessionApi } from "./api.ts";
+import { Archiver } from "./archive.ts";
 import { Engine } from "./engine.ts";
 import { Caller, neighboursOf, type Neighbours } from "./neighbours.ts";
 import { Outbox } from "./outbox.ts";
+import { Reader } from "./reader.ts";
 import { RUNNER_TAG, RunnerLink } from "./runner-link.ts";
+import { Shelf } from "./shelf.ts";
 import { Viewers } from "./viewers.ts";
 
 /** The class to export from the worker's entry; `portsOf` gives it what lies above it, `neighbours` the objects beside it. */
@@ -21,9 +24,13 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
   return class SessionObject extends DurableObject<Env> implements SessionRpc {
     /** The objects that this one calls; a test puts its own here. */
     neighbours: Neighbours;
+    /** Where its events go when it has ended; a test puts its own here, too. */
+    archive: Archive | null;
     readonly engine: Engine;
     readonly outbox: Outbox;
     readonly api: SessionApi;
+    readonly reader: Reader;
+    readonly archiver: Archiver;
     readonly #caller: Caller;
     readonly #link: RunnerLink;
     readonly #viewers: Viewers;
@@ -34,17 +41,23 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
       const engine = new Engine(ctx.storage);
       this.engine = engine;
-      this.#viewers = new Viewers(ctx, engine, (stream) => waitUntil(this.#freeStream(stream)));
+      const { projection, archive = null } = portsOf(env);
+      this.archive = archive;
+      const shelf = new Shelf(engine.history, () => this.archive, () => engine.state.session && { tenant_id: engine.state.session.tenant_id, session_id: engine.state.session.id });
+      this.reader = new Reader(engine, shelf);
+      this.archiver = new Archiver(engine, () => this.archive);
+      this.#viewers = new Viewers(ctx, engine, shelf, (stream) => waitUntil(this.#freeStream(stream)));
       this.#link = new RunnerLink(ctx, engine);
       this.#caller = new Caller(engine, () => this.neighbours, waitUntil);
-      this.outbox = new Outbox(engine, portsOf(env).projection, () => this.neighbours, waitUntil);
+      this.outbox = new Outbox(engine, projection, () => this.neighbours, waitUntil);
       this.api = new SessionApi(engine, this.#caller);
-      engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline);
+      engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline, this.archiver.deadline);
       if (!engine.state.session) return;
       if (env.MARIONETTE_LOG_LEVEL === "debug") console.log(JSON.stringify({ level: "debug", event: "session.woken", session: engine.state.session.id }));
       engine.feed({ type: "woken", linked: this.#link.linked });
       this.#viewers.resume();
       this.outbox.resume();
+      this.archiver.resume();
     }
 
     override async fetch(request: Request): Promise<Response> {
@@ -79,6 +92,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const now = Date.now();
       this.#link.ring(now);
       this.outbox.ring(now);
+      await this.archiver.ring(now);
       this.engine.setAlarm();
     }
 
@@ -131,7 +145,13 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       return this.api.answer(actor, permissionId, "denied", input);
     }
     async readLog(actor: Actor, query: LogQuery): Promise<Result<LogPage>> {
-      return this.api.readLog(actor, query);
+      return this.reader.page(actor, query);
+    }
+    async readHistory(actor: Actor): ReturnType<SessionRpc["readHistory"]> {
+      return this.reader.history(actor);
+    }
+    async readBlock(actor: Actor, block: number): ReturnType<SessionRpc["readBlock"]> {
+      return this.reader.block(actor, block);
     }
     async checkRun(tokenHash: string): Promise<Result<RunClaim>> {
       return this.api.checkRun(tokenHash);

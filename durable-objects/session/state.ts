@@ -1,7 +1,7 @@
 /** Owns the words of the session's machine: its state, what comes in and what it asks to be done. All of it is plain JSON data. */
 
 import type {
-  EditMode, ErrorBody, EventItem, Permission, PermissionStatus, Rule, RunnerItem, Run, Runner, SandboxKind, Scope, Session, SessionCreate, Spawned, Task, TaskCreate, Usage,
+  EditMode, ErrorBody, EventItem, Permission, PermissionStatus, Rule, RunnerItem, Run, Runner, SandboxKind, Scope, Session, SessionArchive, SessionCreate, Spawned, Task, TaskCreate, Usage,
 } from "../../sdk/protocol/index.ts";
 import type { Actor } from "../rpc.ts";
 
@@ -135,6 +135,8 @@ export type Input =
   | { type: "session.create"; actor: Actor; id: string; workspace_id: string; input: Omit<SessionCreate, "api_key" | "env">; env_names: string[]; has_api_key: boolean }
   | { type: "session.update"; patch: { name?: string | null | undefined; labels?: Record<string, string> | undefined; edit_mode?: EditMode | undefined; rules?: Rule[] | undefined; has_api_key?: true | undefined } }
   | { type: "session.terminate"; by: string }
+  /** Its events are in the archive, under this head. */
+  | { type: "session.archived"; archive: SessionArchive }
   | { type: "task.create"; id: string; input: Omit<TaskCreate, "prompt">; preview: string; known: TaskRecord | null; continued: TaskRecord | null }
   | { type: "task.cancel"; id: string; by: string; known: TaskRecord | null }
   | { type: "task.retry"; id: string; known: TaskRecord | null }

@@ -1,9 +1,10 @@
 /** Owns the viewers' hibernatable sockets: history in bounded pieces, then live, without gap or double, within a window where it is asked for. */
 
-import { CLOSE, TASK_ENDED, VIEWER_UNCHECKED_CHARS, VIEWER_WINDOW_CHARS, viewerAck, fail, type ErrorBody, type EventItem, type LogQuery } from "../../sdk/protocol/index.ts";
+import { CLOSE, Failure, TASK_ENDED, VIEWER_UNCHECKED_CHARS, VIEWER_WINDOW_CHARS, viewerAck, fail, type ErrorBody, type EventItem, type LogQuery } from "../../sdk/protocol/index.ts";
 import type { Done, Engine } from "./engine.ts";
 import { bitsOf, filterOf, type LogFilter } from "./log-filter.ts";
 import { look, type Block, type Seen } from "./log.ts";
+import type { Shelf } from "./shelf.ts";
 
 export const VIEWER_TAG = "viewer";
 /** Characters of history that are sent before others get a turn. */
@@ -39,13 +40,15 @@ type Memory = Pick<Viewer, "filter" | "flow" | "cursor" | "live" | "told" | "unc
 export class Viewers {
   readonly #ctx: DurableObjectState;
   readonly #engine: Engine;
+  readonly #shelf: Shelf;
   readonly #viewers = new Map<WebSocket, Viewer>();
   readonly #left: (stream: string) => void;
 
   /** `left` is told of every counted stream that has ended. */
-  constructor(ctx: DurableObjectState, engine: Engine, left: (stream: string) => void) {
+  constructor(ctx: DurableObjectState, engine: Engine, shelf: Shelf, left: (stream: string) => void) {
     this.#ctx = ctx;
     this.#engine = engine;
+    this.#shelf = shelf;
     this.#left = left;
     for (const socket of ctx.getWebSockets(VIEWER_TAG)) this.#recall(socket);
     engine.listen((done) => this.#deliver(done));
@@ -57,10 +60,11 @@ export class Viewers {
   }
 
   /** The upgrade of a viewer whose query is valid and whose tenant is the session's. */
-  accept(query: LogQuery, flow: boolean, stream: string | null): Response {
+  async accept(query: LogQuery, flow: boolean, stream: string | null): Promise<Response> {
     const filter = filterOf(query);
-    const { log } = this.#engine;
-    const cursor = Math.min(log.last, query.tail === undefined ? (query.after ?? 0) : log.tail(query.tail, filter));
+    const { log, state } = this.#engine;
+    const from = query.tail === undefined ? (query.after ?? 0) : state.session?.archive ? await this.#shelf.tail(query.tail, filter) : log.tail(query.tail, filter);
+    const cursor = Math.min(log.last, from);
     const pair = new WebSocketPair();
     this.#ctx.acceptWebSocket(pair[1], [VIEWER_TAG]);
     const viewer: Viewer = { socket: pair[1], filter, flow, cursor, live: false, told: false, window: [], unchecked: 0, stream, pumping: false, over: false };
@@ -150,18 +154,25 @@ export class Viewers {
   async #replay(viewer: Viewer): Promise<void> {
     // The upgrade is answered first.
     await breath();
-    while (!viewer.over && !(viewer.flow && full(viewer))) {
-      // From here to `live` nothing else runs: no block can be stored in between.
-      if (this.#piece(viewer)) break;
-      await breath();
+    try {
+      while (!viewer.over && !(viewer.flow && full(viewer))) {
+        // From here to `live` nothing else runs: no block can be stored in between. Nothing is stored any more where all is archived.
+        const read = this.#engine.state.session?.archive ? await this.#shelf.read(viewer.cursor, viewer.filter, PIECE_CHARS) : this.#engine.log.read(viewer.cursor, viewer.filter, PIECE_CHARS);
+        if (this.#piece(viewer, read)) break;
+        await breath();
+      }
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      this.#send(viewer, JSON.stringify({ type: "error", error: error.toBody() }));
+      this.#close(viewer, error.code === "unavailable" ? CLOSE.again : CLOSE.ended, error.message);
+    } finally {
+      viewer.pumping = false;
     }
-    viewer.pumping = false;
   }
 
   /** Sends the next piece of history; true where that was all, and the viewer is live. */
-  #piece(viewer: Viewer): boolean {
+  #piece(viewer: Viewer, { seen, through }: { seen: Seen[]; through: number }): boolean {
     const { log } = this.#engine;
-    const { seen, through } = log.read(viewer.cursor, viewer.filter, PIECE_CHARS);
     for (const view of seen) {
       const text = frameOf(view);
       this.#send(viewer, text);

@@ -5,6 +5,7 @@ import { ApiError, ConnectionError, MarionetteError, NotFoundError, Unauthorized
 import { dashed, NOUNS, type Command } from "./command.ts";
 import { completionCommand, versionCommand } from "./commands/about.ts";
 import { configCommands } from "./commands/config.ts";
+import { exportCommand } from "./commands/export.ts";
 import { fileCommands } from "./commands/files.ts";
 import { hostCommands, runnerCommands } from "./commands/hosts.ts";
 import { keyCommands } from "./commands/keys.ts";
@@ -20,7 +21,7 @@ import { neutralise, oneLine, painter, wantsColour } from "./output/terminal.ts"
 import { VERSION } from "./version.ts";
 
 export const commands: readonly Command[] = [
-  runCommand, ...sessionCommands, ...fileCommands, ...taskCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...configCommands,
+  runCommand, ...sessionCommands, exportCommand, ...fileCommands, ...taskCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...configCommands,
   completionCommand(() => commands), versionCommand,
 ];
 

@@ -9,6 +9,7 @@ import type { EventStream } from "../core/stream.ts";
 import { api, type Transport } from "../core/transport.ts";
 import { SessionFiles } from "./files.ts";
 import type { Live, LiveHandlers } from "../core/live.ts";
+import { SessionHistories } from "./history.ts";
 import { readLog, type LogParams, type StreamCallOptions } from "./log.ts";
 
 export type SessionCreateParams = z.input<typeof sessionCreate>;
@@ -21,9 +22,11 @@ export interface SessionListParams extends ListParams {
 /** Sessions of the key's tenant. */
 export class Sessions extends Resource {
   readonly files: SessionFiles;
+  readonly history: SessionHistories;
   constructor(transport: Transport) {
     super(transport);
     this.files = new SessionFiles(transport);
+    this.history = new SessionHistories(transport);
   }
   /** Creates a session, which at once asks its pool for a runner. */
   create(params: SessionCreateParams, options?: RequestOptions): Promise<Session> {

@@ -25,6 +25,8 @@ export function resourcesOf(db: Database) {
   return {
     sessions: (tenantId: string, filter: SessionFilter): Promise<Page<Session>> =>
       readPage(db, sessions, [...where([sessions.tenant_id, tenantId], [sessions.status, filter.status]), ...having(sessions.labels, filter.labels)], filter),
+    session: async (tenantId: string, id: string): Promise<Session | null> =>
+      (await readPage<Session>(db, sessions, where([sessions.tenant_id, tenantId], [sessions.id, id]), { limit: 1 })).items[0] ?? null,
     tasks: (tenantId: string, filter: TaskFilter): Promise<Page<Task>> =>
       readPage(db, tasks, [...where([tasks.tenant_id, tenantId], [tasks.status, filter.status], [tasks.session_id, filter.session_id]), ...having(tasks.labels, filter.labels)], filter),
     permissions: (tenantId: string, filter: PermissionFilter): Promise<Page<Permission>> =>

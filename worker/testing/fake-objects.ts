@@ -40,11 +40,13 @@ export class FakeSession implements SessionCalls {
     return ok(this.session);
   }
   async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate): Promise<Result<Session>> {
-    const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw } = input;
+    const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, retention_days } = input;
     const at = new Date().toISOString();
     this.session ??= {
       id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels, status: "pending", status_reason: null, pool, provider: null, selector: null, workspace_id: workspaceId, host_id: null,
-      runner_lifecycle, edit_mode, rules, env_names: Object.keys(input.env), has_api_key: input.api_key !== undefined, keep_raw, runner: null, task_id: null, queued_tasks: 0, pending_permissions: 0, usage: noUsage, last_seq: 0,
+      runner_lifecycle, edit_mode, rules, env_names: Object.keys(input.env), has_api_key: input.api_key !== undefined, keep_raw,
+      lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: null, workspace_quota_mb: null, retention_days, suspension: null, interrupted: false, capsule_id: null, forked_from: null,
+      runner: null, task_id: null, queued_tasks: 0, pending_permissions: 0, usage: noUsage, last_seq: 0,
       created_at: at, updated_at: at, ended_at: null, version: 1,
     };
     return this.#mine(actor) ? ok(this.session) : NOT_HERE;
@@ -133,6 +135,17 @@ export class FakeSession implements SessionCalls {
     const after = query.after ?? (query.tail === undefined ? 0 : Math.max(0, this.log.length - query.tail));
     const events = this.log.filter(({ seq }) => seq > after).slice(0, query.limit ?? 100);
     return ok({ events, last_seq: this.log.length, next: events.at(-1)?.seq ?? after, more: false, ended: this.ended });
+  }
+  async readHistory(actor: Actor): ReturnType<SessionRpc["readHistory"]> {
+    const session = this.#mine(actor);
+    return session ? ok({ session_id: session.id, last_seq: this.log.length, pinned: null, archive: session.archive ?? null }) : NOT_HERE;
+  }
+  /** A block of three events each. */
+  async readBlock(actor: Actor, block: number): ReturnType<SessionRpc["readBlock"]> {
+    if (!this.#mine(actor)) return NOT_HERE;
+    const events = this.log.slice((block - 1) * 3, block * 3);
+    const text = [{ format: "marionette-log/1", block }, ...events].map((line) => `${JSON.stringify(line)}\n`).join("");
+    return ok(events.length === 0 ? null : { text: new Uint8Array(new TextEncoder().encode(text)), last: block * 3 >= this.log.length });
   }
   async fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
     const request = new Request(input, init);
