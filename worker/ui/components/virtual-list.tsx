@@ -9,8 +9,8 @@ export interface VirtualListProps {
   count: number;
   /** Anything that changes whenever an item's content may have. */
   revision: number;
-  keyOf(index: number): string | number;
-  render(index: number): ComponentChildren;
+  keyOf: (index: number) => string | number;
+  render: (index: number) => ComponentChildren;
   label: string;
   /** Called when the reader comes to the top; answers how many items came in front. */
   onTop?: () => Promise<number>;
@@ -73,7 +73,7 @@ export function VirtualList({ count, revision, keyOf, render, label, onTop, head
         {header}
         <div class="virtual-space" style={{ height: `${virtualizer.getTotalSize()}px` }}>
           {shown.map((item) => (
-            <div key={item.key} data-index={item.index} ref={(element) => void virtualizer.measureElement(element)} class="virtual-item" style={{ transform: `translateY(${item.start}px)` }}>{render(item.index)}</div>
+            <div key={item.key} data-index={item.index} ref={virtualizer.measureElement} class="virtual-item" style={{ transform: `translateY(${item.start}px)` }}>{render(item.index)}</div>
           ))}
         </div>
         {footer}

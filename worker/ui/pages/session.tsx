@@ -1,5 +1,90 @@
-/** Owns the page `/session`. */
+/** Owns the page of one session: its transcript, live; the prompt box; and beside them what it is and costs. */
+
+import "../styles/session.css";
+import { signal } from "@preact/signals";
+import { useRoute } from "preact-iso";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Session as SessionData } from "../../../sdk/index.ts";
+import { client } from "../client.ts";
+import { Composer } from "../components/composer.tsx";
+import { count, dollars, time } from "../components/format.ts";
+import { ItemView } from "../components/item.tsx";
+import { attempt } from "../components/notices.tsx";
+import { Fault, Waiting } from "../components/panel.tsx";
+import { StateBadge, stateOf } from "../components/state.tsx";
+import { VirtualList } from "../components/virtual-list.tsx";
+import { put, refresh, sessions } from "../store/fleet.ts";
+import { openSessionLog, type SessionLog } from "../store/session-log.ts";
+
+const clock = signal(Date.now());
+setInterval(() => (clock.value = Date.now()), 15_000);
+
+function useSession(id: string): { session: SessionData | null; error: unknown } {
+  const [error, setError] = useState<unknown>(null);
+  useEffect(() => {
+    setError(null);
+    client.sessions.get(id).then(put, setError);
+  }, [id]);
+  return { session: sessions.value.get(id)?.value ?? null, error };
+}
+
+function Head({ session, log }: { session: SessionData; log: SessionLog }) {
+  void log.revision.value;
+  const state = stateOf(session, log.transcript.now, clock.value);
+  const live = log.state.value;
+  const act = (what: string, work: () => Promise<unknown>) => void attempt(what, work).then(() => refresh(session.id));
+  return (
+    <header class="session-head">
+      <div><h1>{session.name ?? session.agent}</h1><p class="row"><StateBadge state={state} /><span class="hint">{session.agent}{session.model ? ` · ${session.model}` : ""}</span>{live !== "live" && live !== "ended" && <span class="badge warn">{live === "waiting" ? "Reconnecting" : "Connecting"}</span>}</p></div>
+      <div class="row">
+        {session.status !== "terminated" && <button type="button" class="danger" onClick={() => confirm("End this session for good? Its log and files stay.") && act("The session was not ended", () => client.sessions.terminate(session.id))}>End session</button>}
+      </div>
+    </header>
+  );
+}
+
+function Beside({ session, log }: { session: SessionData; log: SessionLog }) {
+  void log.revision.value;
+  const { plan, progress } = log.transcript.now;
+  const { usage } = session;
+  return (
+    <aside class="session-side" aria-label="About this session">
+      {progress && <section><h2>Progress</h2><p>{progress.text}</p>{progress.fraction !== undefined && <progress value={progress.fraction} max={1} />}</section>}
+      {plan && plan.length > 0 && <section><h2>Plan</h2><ul class="plan">{plan.map((step, i) => <li key={i} class={step.status}>{step.text}</li>)}</ul></section>}
+      <section>
+        <h2>Cost</h2>
+        <dl class="facts"><dt>Spent</dt><dd>{usage.cost_usd === null ? "not known" : dollars(usage.cost_usd)}</dd><dt>Tokens in</dt><dd>{count(usage.input_tokens)}</dd><dt>Tokens out</dt><dd>{count(usage.output_tokens)}</dd><dt>From cache</dt><dd>{count(usage.cache_read_tokens)}</dd></dl>
+      </section>
+      <section>
+        <h2>Session</h2>
+        <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
+        {Object.keys(session.labels).length > 0 && <p class="row">{Object.entries(session.labels).map(([key, value]) => <span key={key} class="badge">{key}: {value}</span>)}</p>}
+      </section>
+    </aside>
+  );
+}
 
 export function Session() {
-  return <main class="page"><h1>Session</h1></main>;
+  const id = useRoute().params["id"] ?? "";
+  const { session, error } = useSession(id);
+  const log = useMemo(() => openSessionLog(id), [id]);
+  useEffect(() => () => log.close(), [log]);
+  const { items } = log.transcript;
+  if (error && !session) return <main class="page"><Fault error={error} /></main>;
+  if (!session || !log.ready.value) return <main class="page"><Waiting what="Reading the session" /></main>;
+  return (
+    <main class="session">
+      <Head session={session} log={log} />
+      <div class="session-main">
+        {log.failure.value !== null && <Fault error={log.failure.value} />}
+        <VirtualList
+          count={items.length} revision={log.revision.value} keyOf={(i) => items[i]?.seq ?? i} label="What happened in this session" onTop={() => log.older()}
+          render={(i) => { const item = items[i]; return item ? <ItemView item={item} /> : null; }}
+          header={log.transcript.first > 1 ? <p class="hint older">{log.loadingOlder.value ? "Reading what was before …" : "Scroll up for what was before"}</p> : undefined}
+        />
+        <Composer session={session} />
+      </div>
+      <Beside session={session} log={log} />
+    </main>
+  );
 }

@@ -1,0 +1,66 @@
+/** Owns the prompt box of a session: what is written is kept until it is sent, and a task that runs does not stop anyone from queueing the next. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Session } from "../../../sdk/index.ts";
+import { client } from "../client.ts";
+import { refresh } from "../store/fleet.ts";
+import { attempt } from "./notices.tsx";
+import { Icon } from "./icon.tsx";
+
+const EDIT_MODES = [
+  { mode: "off", name: "Ask before edits" },
+  { mode: "turn", name: "Edits allowed this turn" },
+  { mode: "session", name: "Edits allowed" },
+] as const;
+
+export function Composer({ session }: { session: Session }) {
+  const draft = `marionette.draft.${session.id}`;
+  const [prompt, setPrompt] = useState(() => sessionStorage.getItem(draft) ?? "");
+  const [busy, setBusy] = useState(false);
+  const box = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => sessionStorage.setItem(draft, prompt), [draft, prompt]);
+  useEffect(() => {
+    if (!box.current) return;
+    box.current.style.height = "auto";
+    box.current.style.height = `${Math.min(box.current.scrollHeight, 260)}px`;
+  }, [prompt]);
+  const ended = session.status === "terminated";
+
+  async function send(): Promise<void> {
+    const text = prompt.trim();
+    if (text === "" || busy) return;
+    setBusy(true);
+    if (await attempt("The prompt was not sent", () => client.tasks.create(session.id, { prompt: text }))) {
+      setPrompt("");
+      refresh(session.id);
+    }
+    setBusy(false);
+    box.current?.focus();
+  }
+  async function cancel(): Promise<void> {
+    const task = session.task_id;
+    if (task) await attempt("The task was not canceled", () => client.tasks.cancel(task));
+  }
+  if (ended) return <p class="composer ended soft">This session has ended. Its log and its files stay.</p>;
+  const verb = session.task_id !== null || session.queued_tasks > 0 ? "Queue" : "Send";
+  return (
+    <form class="composer" onSubmit={(event) => { event.preventDefault(); void send(); }}>
+      <textarea
+        ref={box} rows={1} aria-label="Prompt" placeholder={session.task_id ? "Write the next prompt; it waits in the queue" : "What shall the agent do?"} value={prompt} maxLength={1_000_000}
+        onInput={(event) => setPrompt(event.currentTarget.value)}
+        onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void send(); } }}
+      />
+      <div class="row composer-foot">
+        <label class="inline"><span class="visually-hidden">Edits</span>
+          <select value={session.edit_mode} onChange={(event) => { const edit_mode = event.currentTarget.value as Session["edit_mode"]; void attempt("Edits were not changed", () => client.sessions.update(session.id, { edit_mode })).then(() => refresh(session.id)); }}>
+            {EDIT_MODES.map(({ mode, name }) => <option key={mode} value={mode}>{name}</option>)}
+          </select>
+        </label>
+        {session.queued_tasks > 0 && <span class="hint">{session.queued_tasks} in the queue</span>}
+        <span class="spread" />
+        {session.task_id !== null && <button type="button" class="danger" onClick={() => void cancel()}><Icon name="stop" size={16} /> Cancel</button>}
+        <button type="submit" class="primary" disabled={busy || prompt.trim() === ""}><Icon name="send" size={16} /> {verb}</button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,56 @@
+/** Owns how a unified diff is shown: added, removed and unchanged lines, with their numbers. */
+
+import { useState } from "preact/hooks";
+import { plain } from "./format.ts";
+
+/** Lines of a diff that are shown at once; the rest is a click away. */
+const FIRST = 400;
+
+interface Line {
+  sign: " " | "+" | "-" | "@";
+  text: string;
+  old: number | null;
+  new: number | null;
+}
+
+export function diffLines(diff: string): Line[] {
+  let before = 0;
+  let after = 0;
+  return diff.split("\n").flatMap((line): Line[] => {
+    const hunk = /^@@ -(\d+)(?:,\d+)? \+(\d+)/.exec(line);
+    if (hunk) {
+      before = Number(hunk[1]);
+      after = Number(hunk[2]);
+      return [{ sign: "@", text: line, old: null, new: null }];
+    }
+    if (/^(---|\+\+\+|diff |index |new file|deleted file)/.test(line) && before === 0) return [];
+    if (line.startsWith("+")) return [{ sign: "+", text: line.slice(1), old: null, new: after++ }];
+    if (line.startsWith("-")) return [{ sign: "-", text: line.slice(1), old: before++, new: null }];
+    if (line.startsWith("\\") || line === "") return [];
+    return [{ sign: " ", text: line.slice(1), old: before++, new: after++ }];
+  });
+}
+
+const NAMES = { " ": "", "+": "added", "-": "removed", "@": "hunk" } as const;
+const SAID = { " ": "", "+": "added: ", "-": "removed: ", "@": "" } as const;
+
+export function Diff({ diff }: { diff: string }) {
+  const [all, setAll] = useState(false);
+  const lines = diffLines(diff);
+  const shown = all ? lines : lines.slice(0, FIRST);
+  return (
+    <div class="diff">
+      <table>
+        <tbody>
+          {shown.map((line, i) => (
+            <tr key={i} class={NAMES[line.sign]}>
+              <td class="diff-number" aria-hidden="true">{line.old ?? ""}</td><td class="diff-number" aria-hidden="true">{line.new ?? ""}</td>
+              <td class="diff-text"><span class="visually-hidden">{SAID[line.sign]}</span>{plain(line.text) || " "}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {lines.length > shown.length && <button type="button" class="quiet" onClick={() => setAll(true)}>{lines.length - shown.length} more lines</button>}
+    </div>
+  );
+}

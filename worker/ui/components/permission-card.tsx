@@ -1,0 +1,80 @@
+/** Owns one permission request as a person decides on it: what exactly, how risky and why, and the answers there are. */
+
+import { useState } from "preact/hooks";
+import type { Permission, Scope } from "../../../sdk/index.ts";
+import { client } from "../client.ts";
+import { forget } from "../store/permissions.ts";
+import { ApiError } from "../../../sdk/index.ts";
+import { notify, wordsOf } from "./notices.tsx";
+import { plain } from "./format.ts";
+import { Diff } from "./diff.tsx";
+
+type Asked = Pick<Permission, "tool" | "input" | "summary" | "risk" | "reasons">;
+
+/** The change that an edit would make, as far as its input says. */
+function editOf(input: unknown): string | null {
+  if (typeof input !== "object" || input === null) return null;
+  const { old_string: before, new_string: after, diff } = input as Record<string, unknown>;
+  if (typeof diff === "string") return diff;
+  if (typeof before !== "string" || typeof after !== "string") return null;
+  return ["@@ -1 +1 @@", ...before.split("\n").map((line) => `-${line}`), ...after.split("\n").map((line) => `+${line}`)].join("\n");
+}
+
+export function Ask({ asked }: { asked: Asked }) {
+  const edit = editOf(asked.input);
+  return (
+    <div class="ask">
+      <p class="row"><b>{plain(asked.tool)}</b><span class={`badge risk-${asked.risk}`}>{asked.risk} risk</span></p>
+      <pre class="ask-summary" dir="ltr">{plain(asked.summary)}</pre>
+      {edit !== null && <Diff diff={edit} />}
+      {asked.reasons.length > 0 && <p class="hint">{asked.reasons.map(plain).join(" ")}</p>}
+      <details><summary>Whole input</summary><pre class="sunken">{plain(JSON.stringify(asked.input, null, 2))}</pre></details>
+    </div>
+  );
+}
+
+/** Sends the answer; what someone else answered in the meantime is said and goes. */
+export async function answer(id: string, decision: { allow: true; scope: Scope; reason?: string | undefined } | { allow: false; reason?: string | undefined }): Promise<void> {
+  try {
+    if (decision.allow) await client.permissions.approve(id, { scope: decision.scope, ...(decision.reason && { reason: decision.reason }) });
+    else await client.permissions.deny(id, decision.reason ? { reason: decision.reason } : {});
+    forget(id);
+  } catch (error) {
+    if (error instanceof ApiError && error.code === "conflict") {
+      forget(id);
+      notify("Someone else has answered this already");
+    } else notify(wordsOf(error), "failed");
+  }
+}
+
+const APPROVALS: readonly { scope: Scope; name: string; title: string }[] = [
+  { scope: "once", name: "Approve", title: "This call only" },
+  { scope: "turn", name: "For the turn", title: "Calls like this until the task ends" },
+  { scope: "session", name: "For the session", title: "Calls like this until the session ends" },
+];
+
+/** The answers. */
+export function Answers({ id }: { id: string }) {
+  const [busy, setBusy] = useState(false);
+  const [denying, setDenying] = useState(false);
+  const [reason, setReason] = useState("");
+  const send = (decision: Parameters<typeof answer>[1]) => {
+    setBusy(true);
+    void answer(id, decision).finally(() => setBusy(false));
+  };
+  if (denying) {
+    return (
+      <form class="row answers" onSubmit={(event) => { event.preventDefault(); send({ allow: false, reason: reason.trim() || undefined }); }}>
+        <input aria-label="Why not (the agent reads it)" placeholder="Why not? The agent reads it." value={reason} onInput={(event) => setReason(event.currentTarget.value)} maxLength={2_000} autofocus />
+        <button type="submit" class="danger" disabled={busy}>Deny</button>
+        <button type="button" class="quiet" onClick={() => setDenying(false)}>Back</button>
+      </form>
+    );
+  }
+  return (
+    <div class="row answers">
+      {APPROVALS.map(({ scope, name, title }) => <button key={scope} type="button" class={scope === "once" ? "primary" : ""} title={title} disabled={busy} onClick={() => send({ allow: true, scope })}>{name}</button>)}
+      <button type="button" class="danger" disabled={busy} onClick={() => setDenying(true)}>Deny …</button>
+    </div>
+  );
+}
