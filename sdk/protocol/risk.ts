@@ -30,11 +30,11 @@ export interface Classified {
 const words = (text: string): ReadonlySet<string> => new Set(text.split(" "));
 const SHELLS = words("bash shell exec exec_command local_shell unified_exec container.exec execute run_command run_shell_command run_terminal_cmd execute_command terminal command sh zsh powershell");
 const READS = words("read glob grep ls list search find view read_file read_many_files list_directory list_dir search_file_content file_search codebase_search notebookread read_text_file think");
-const EDITS = words("edit write multiedit notebookedit apply_patch create str_replace str_replace_based_edit_tool write_file edit_file create_file replace patch file_change filechange update move rename");
+const EDITS = words("edit write multiedit notebookedit apply_patch create str_replace str_replace_based_edit_tool write_file edit_file create_file replace patch file_change filechange update move rename remember");
 const DELETES = words("delete delete_file remove remove_file");
 const FETCHES = words("fetch webfetch websearch web_fetch web_search google_web_search fetch_url browser http");
 /** They keep notes, look at what the agent itself runs, or start agents whose own calls are asked about. */
-const QUIET = words("todowrite todoread update_plan task agent taskoutput bashoutput agentoutput exitplanmode enterplanmode toolsearch listmcpresources listmcpresourcestool taskcreate taskget tasklist taskupdate update_topic save_plan");
+const QUIET = words("todowrite todoread update_plan task agent taskoutput bashoutput agentoutput exitplanmode enterplanmode toolsearch listmcpresources listmcpresourcestool taskcreate taskget tasklist taskupdate update_topic save_plan list_skills load_skill recall exec_output exec_kill");
 const MAX_SUMMARY = 8_192;
 
 /** Classifies a call; never throws for any input. */

@@ -36,12 +36,29 @@ async function readAll(io: Io): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-export const modelKeyOptions = { apiKeyEnv: text("NAME", "variable that holds the model provider's key; `none` gives none (default for claude: ANTHROPIC_API_KEY, codex: OPENAI_API_KEY)") };
+export const modelKeyOptions = {   apiKeyEnv: text("NAME", "variable that holds the model provider's key; `none` gives none (default for claude: ANTHROPIC_API_KEY, codex: OPENAI_API_KEY, marco: by its model)") };
+
+export const baseUrlOption = { baseUrl: text("URL", "endpoint of the model, for claude, codex and marco: https://openrouter.ai/api/v1, http://localhost:11434/v1, …") };
 
 const USUAL: Readonly<Record<string, string>> = { claude: "ANTHROPIC_API_KEY", codex: "OPENAI_API_KEY" };
+const BASE_URL: Readonly<Record<string, string>> = { claude: "ANTHROPIC_BASE_URL", codex: "OPENAI_BASE_URL", marco: "MARCO_BASE_URL" };
+
+/** The variable that usually holds the key of the agent's provider; marco's provider is chosen by its model. */
+function usualKey(agent: string, model: string | undefined): string | undefined {
+  return agent === "marco" ? ((model ?? "claude").startsWith("claude") ? "ANTHROPIC_API_KEY" : "OPENAI_API_KEY") : USUAL[agent];
+}
+
+/** The session's environment with the model's endpoint in it, under the name by which the agent knows it. */
+export function modelEnvironment(agent: string, baseUrl: string | undefined, env: Record<string, string> | undefined): Record<string, string> | undefined {
+  if (baseUrl === undefined) return env;
+  const name = BASE_URL[agent];
+  if (name === undefined) throw new UserError(`--base-url is for ${Object.keys(BASE_URL).join(", ")}; '${agent}' may know a variable for it`, "give it with --env NAME=URL");
+  if (!URL.canParse(baseUrl)) throw new UserError(`--base-url '${baseUrl}' is not a URL`);
+  return { ...env, [name]: baseUrl };
+}
 
 /** The model provider's key for an agent, from the variable that was named or is usual for it; said on stderr where nobody named it. */
-export function modelKey(context: Context, agent: string, named: string | undefined): string | undefined {
+export function modelKey(context: Context, agent: string, named: string | undefined, model?: string): string | undefined {
   const { env } = context.io;
   if (named === "none") return undefined;
   if (named !== undefined) {
@@ -51,7 +68,7 @@ export function modelKey(context: Context, agent: string, named: string | undefi
     warnOfPlainHttp(context);
     return key;
   }
-  const usual = USUAL[agent];
+  const usual = usualKey(agent, model);
   const key = usual && env[usual];
   if (!key) return undefined;
   context.out.note(`Using ${usual} of your environment as the agent's model key (--api-key-env none gives none).`);

@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import { followTask } from "../follow/task.ts";
 import { EXIT, UserError } from "../io.ts";
 import { flag, text } from "../option.ts";
-import { modelKey, readPrompt } from "./input.ts";
+import { modelEnvironment, modelKey, readPrompt } from "./input.ts";
 import { sessionOptions } from "./sessions.ts";
 import { isInteractive, taskOptions } from "./tasks.ts";
 import type { Session } from "../../protocol/index.ts";
@@ -21,7 +21,7 @@ export const runCommand = defineCommand({
     "Ctrl-C cancels the task, a second Ctrl-C leaves it running. Exits with 0 if the task completed, 1 if not, 130 after Ctrl-C.",
   args: [{ name: "prompt", summary: "the prompt, in quotes", optional: true, rest: true }],
   options: {
-    agent: text("AGENT", "claude, codex, example or a custom agent's name (default claude)", { short: "a" }),
+    agent: text("AGENT", "claude, codex, marco, example or a custom agent's name (default claude)", { short: "a" }),
     session: text("SESSION", "go on in this session instead of a new one", { short: "s" }),
     ...sessionOptions,
     promptFile,
@@ -33,6 +33,7 @@ export const runCommand = defineCommand({
   examples: [
     ['run "Add a health endpoint with a test" --agent claude', "with ANTHROPIC_API_KEY of the environment"],
     ['run --session sess_… "And document it"', "goes on in the same conversation"],
+    ['run --agent marco --model deepseek/deepseek-chat --base-url https://openrouter.ai/api/v1 "Fix the tests"', "any model, with OPENAI_API_KEY of the environment"],
     ["run --agent codex --prompt-file - --yes --rm -o json < prompt.md", "for a script: events as JSON lines"],
     ['run --agent example "try it"', "needs no model key"],
   ],
@@ -67,6 +68,7 @@ interface Chosen {
   label: Record<string, string> | undefined;
   model: string | undefined;
   apiKeyEnv: string | undefined;
+  baseUrl: string | undefined;
   env: Record<string, string> | undefined;
   pool: string | undefined;
   provider: string | undefined;
@@ -78,8 +80,8 @@ async function create(context: Context, chosen: Chosen, signal: AbortSignal): Pr
   const agent = chosen.agent ?? "claude";
   const session = await context.client.sessions.create(
     {
-      agent, name: chosen.name, model: chosen.model, pool: chosen.pool, provider: chosen.provider, selector: chosen.selector, env: chosen.env,
-      labels: chosen.label, edit_mode: chosen.editMode, api_key: modelKey(context, agent, chosen.apiKeyEnv),
+      agent, name: chosen.name, model: chosen.model, pool: chosen.pool, provider: chosen.provider, selector: chosen.selector, env: modelEnvironment(agent, chosen.baseUrl, chosen.env),
+      labels: chosen.label, edit_mode: chosen.editMode, api_key: modelKey(context, agent, chosen.apiKeyEnv, chosen.model),
     },
     { signal },
   );
@@ -88,8 +90,8 @@ async function create(context: Context, chosen: Chosen, signal: AbortSignal): Pr
 }
 
 async function reuse(context: Context, id: string, chosen: Chosen, signal: AbortSignal): Promise<Session> {
-  const fixed = (["agent", "name", "model", "env", "pool", "provider", "selector"] as const).filter((option) => chosen[option] !== undefined);
-  if (fixed.length > 0) throw new UserError(`--${fixed[0]} belongs to a new session; ${id} has its own`, "leave it out, or leave --session out");
+  const fixed = (["agent", "name", "model", "baseUrl", "env", "pool", "provider", "selector"] as const).filter((option) => chosen[option] !== undefined);
+  if (fixed.length > 0) throw new UserError(`--${fixed[0] === "baseUrl" ? "base-url" : fixed[0]} belongs to a new session; ${id} has its own`, "leave it out, or leave --session out");
   const patch = { ...(chosen.editMode && { edit_mode: chosen.editMode }), ...(chosen.apiKeyEnv && { api_key: modelKey(context, "", chosen.apiKeyEnv) }) };
   return Object.keys(patch).length > 0 ? context.client.sessions.update(id, patch, { signal }) : context.client.sessions.get(id, { signal });
 }

@@ -6,7 +6,7 @@ import { defineCommand } from "../command.ts";
 import { UserError } from "../io.ts";
 import { choice, flag, needed, pairs, text, whole, words } from "../option.ts";
 import { sessionColumns, sessionFields } from "../output/views.ts";
-import { modelKey, modelKeyOptions } from "./input.ts";
+import { baseUrlOption, modelEnvironment, modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 import { printLog } from "./log.ts";
 
@@ -19,6 +19,7 @@ export const sessionOptions = {
   label: pairs("label of the session, for finding it again (repeatable)"),
   model: text("MODEL", "the agent's model"),
   ...modelKeyOptions,
+  ...baseUrlOption,
   env: pairs("variable for the agent's environment (repeatable)"),
   pool: text("POOL", "pool of hosts to run in (default: default)"),
   provider: text("NAME", "sandbox provider: docker, process, …"),
@@ -30,14 +31,14 @@ export const sessionCommands = [
   defineCommand({
     name: "sessions create",
     summary: "Create a session",
-    options: { agent: needed("AGENT", "claude, codex, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each") },
+    options: { agent: needed("AGENT", "claude, codex, marco, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each") },
     examples: [
       ["sessions create --agent claude --name api --label team=web", "with ANTHROPIC_API_KEY of the environment"],
       ["sessions create --agent codex --api-key-env MY_OPENAI_KEY -q", "prints the id alone"],
     ],
-    async run(context, _, { agent, name, label, model, apiKeyEnv, env, pool, provider, selector, editMode, runnerLifecycle }) {
+    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, env, pool, provider, selector, editMode, runnerLifecycle }) {
       const session = await context.client.sessions.create({
-        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv),
+        agent, name, model, pool, provider, selector, env: modelEnvironment(agent, baseUrl, env), labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv, model),
       });
       if (context.out.quiet && !context.out.structured) context.out.line(session.id);
       else context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
