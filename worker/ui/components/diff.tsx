@@ -14,16 +14,18 @@ interface Line {
 }
 
 export function diffLines(diff: string): Line[] {
-  let before = 0;
-  let after = 0;
+  let before = 1;
+  let after = 1;
+  let inside = false;
   return diff.split("\n").flatMap((line): Line[] => {
     const hunk = /^@@ -(\d+)(?:,\d+)? \+(\d+)/.exec(line);
     if (hunk) {
+      inside = true;
       before = Number(hunk[1]);
       after = Number(hunk[2]);
       return [{ sign: "@", text: line, old: null, new: null }];
     }
-    if (/^(---|\+\+\+|diff |index |new file|deleted file)/.test(line) && before === 0) return [];
+    if (/^(---|\+\+\+|diff |index |new file|deleted file)/.test(line) && !inside) return [];
     if (line.startsWith("+")) return [{ sign: "+", text: line.slice(1), old: null, new: after++ }];
     if (line.startsWith("-")) return [{ sign: "-", text: line.slice(1), old: before++, new: null }];
     if (line.startsWith("\\") || line === "") return [];

@@ -1,7 +1,6 @@
 /** Owns the page of one session: its transcript, live; the prompt box; and beside them what it is and costs. */
 
 import "../styles/session.css";
-import { signal } from "@preact/signals";
 import { useRoute } from "preact-iso";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Session as SessionData } from "../../../sdk/index.ts";
@@ -13,11 +12,9 @@ import { attempt } from "../components/notices.tsx";
 import { Fault, Waiting } from "../components/panel.tsx";
 import { StateBadge, stateOf } from "../components/state.tsx";
 import { VirtualList } from "../components/virtual-list.tsx";
+import { clock } from "../store/clock.ts";
 import { put, refresh, sessions } from "../store/fleet.ts";
 import { openSessionLog, type SessionLog } from "../store/session-log.ts";
-
-const clock = signal(Date.now());
-setInterval(() => (clock.value = Date.now()), 15_000);
 
 function useSession(id: string): { session: SessionData | null; error: unknown } {
   const [error, setError] = useState<unknown>(null);
