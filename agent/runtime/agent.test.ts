@@ -27,7 +27,7 @@ beforeEach(async () => {
 });
 
 const inside = (path: string) => join(dir, "w", "workspace", path);
-async function put(path: string, text: string | Buffer): Promise<void> {
+async function put(path: string, text: string | Uint8Array): Promise<void> {
   await mkdir(dirname(inside(path)), { recursive: true });
   await writeFile(inside(path), text);
 }
@@ -50,7 +50,7 @@ async function all(stream: AsyncIterable<AgentEvent>): Promise<AgentEvent[]> {
 }
 const of = <T extends AgentEvent["type"]>(events: readonly AgentEvent[], type: T) => events.filter((event): event is Extract<AgentEvent, { type: T }> => event.type === type);
 const outputs = (events: readonly AgentEvent[]) => of(events, "tool-result").map(({ output }) => output);
-const lastSystem = () => JSON.stringify((server.asked("anthropic").at(-1)?.body as { system: unknown }).system);
+const lastSystem = () => JSON.stringify((server.asked("anthropic").at(-1)?.body as { system: unknown } | undefined)?.system);
 
 describe("createAgent", () => {
   it("seeds a fresh workspace, tells the prompt and the tools, and works", async () => {

@@ -96,7 +96,7 @@ export async function createAgent(options: CreateAgentOptions): Promise<CreatedA
   subagents.warnings.forEach(warn("subagent"));
 
   const family = new Family({ options, definition, open, model, base, instructions, memory, skills: skills.skills, subagents: subagents.agents });
-  const { setup, prompt } = family.member(null, []);
+  const { setup, prompt } = family.member(null, [], []);
   for (const { name, cut } of prompt.layers) if (cut > 0) warn("prompt")(`the ${name} layer of the prompt is too long: ${cut} characters of it were cut`);
   const agent = new Agent(setup, { budget: { ...definition.budget, ...options.budget }, history: options.history ?? [], warnings });
   return { agent, systemPrompt: prompt.text, tools: family.toolsOf(setup), layers: prompt.layers, warnings };
@@ -123,7 +123,7 @@ class Family {
   }
 
   /** The agent itself (null), or a subagent below `path`. */
-  member(subagent: SubagentDefinition | null, path: readonly string[]): { setup: TurnSetup; prompt: SystemPrompt } {
+  member(subagent: SubagentDefinition | null, path: readonly string[], parents: readonly string[]): { setup: TurnSetup; prompt: SystemPrompt } {
     const { options, definition, open, base, instructions, memory, skills, subagents } = this.#parts;
     const model = subagent?.model ?? this.#parts.model;
     const allowed = (name: string) => subagent?.tools === null || subagent === null || subagent.tools.includes(name);
@@ -143,8 +143,8 @@ class Family {
     const contextTokens = options.contextTokens ?? (/claude/i.test(model) ? 200_000 : 128_000);
     const setup: TurnSetup = {
       provider: model === this.#parts.model ? options.modelProvider : (options.providerFor?.(model) ?? options.modelProvider),
-      model, system: prompt.blocks, tools, hooks, path,
-      turnTools: (scope) => (tasks ? [taskTool({ known: subagents, read: () => this.#read(), make: (child) => Promise.resolve(this.#child(child, path)), hooks, path }, scope)] : []),
+      model, system: prompt.blocks, tools, hooks, path, parents,
+      turnTools: (scope) => (tasks ? [taskTool({ known: subagents, read: () => this.#read(), make: (child, callId) => this.#child(child, path, [...parents, callId]), hooks, path }, scope)] : []),
       window: new Window({ tokens: Math.max(4_000, contextTokens * CONVERSATION_SHARE - prompt.text.length / 4) }),
       pricing: options.pricing, retries: options.retries, maxOutputTokens: options.maxOutputTokens, reasoning: options.reasoning,
     };
@@ -157,8 +157,8 @@ class Family {
     return [...setup.tools, ...setup.turnTools({ emit: () => Promise.resolve(), meter: new Meter({}), signal: never })];
   }
 
-  #child(subagent: SubagentDefinition, path: readonly string[]): Agent {
-    const { setup } = this.member(subagent, [...path, subagent.name]);
+  #child(subagent: SubagentDefinition, path: readonly string[], parents: readonly string[]): Agent {
+    const { setup } = this.member(subagent, [...path, subagent.name], parents);
     return new Agent(setup, { budget: subagent.budget, history: [], warnings: [] });
   }
 

@@ -16,6 +16,8 @@ export interface StreamOptions {
   record?: Recorder | undefined;
   /** Instead of the agent's. */
   budget?: Budget | undefined;
+  /** What the model should know before it goes on: what a resume kept and lost. */
+  notice?: string | undefined;
   /** The turn of a subagent counts into this one too. */
   meter?: Meter | undefined;
 }
@@ -87,8 +89,9 @@ export class Agent {
   }
 
   async #run(begin: Begin, options: StreamOptions, gone: AbortSignal, channel: Channel<AgentEvent>): Promise<FinalEvent> {
-    const { signal, record = () => {}, budget = this.#budget, meter } = options;
+    const { signal, record = () => {}, budget = this.#budget, meter, notice } = options;
     const turn = {
+      notice,
       messages: this.#history,
       meter: new Meter(budget, meter ?? null),
       signal: signal ? AbortSignal.any([signal, gone]) : gone,

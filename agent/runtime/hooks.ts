@@ -9,6 +9,8 @@ export interface CallAsked {
   input: unknown;
   /** Names of the subagents that the call comes from, outermost first; empty for the agent itself. */
   path: readonly string[];
+  /** Ids of the `task` calls that started them, in the same order. */
+  parents: readonly string[];
   signal: AbortSignal;
 }
 

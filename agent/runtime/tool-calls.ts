@@ -19,6 +19,7 @@ export interface ToolCallsOptions {
   tools: ReadonlyMap<string, Tool>;
   hooks: Hooks;
   path: readonly string[];
+  parents: readonly string[];
   signal: AbortSignal;
   emit: (event: AgentEvent) => Promise<void>;
   record: Recorder;
@@ -77,7 +78,7 @@ function keyOf({ tool, input }: ToolCallPart, output: string): string {
 
 type Told = ToolResult & { misfit?: boolean };
 
-async function run(call: ToolCallPart, { tools, hooks, path, signal, emit, record, malformed }: ToolCallsOptions): Promise<Told> {
+async function run(call: ToolCallPart, { tools, hooks, path, parents, signal, emit, record, malformed }: ToolCallsOptions): Promise<Told> {
   const wrong = (content: string, misfit = false): Told => ({ content, isError: true, ...(misfit && { misfit }) });
   if (signal.aborted) return wrong("not run: the turn was canceled");
   const tool = tools.get(call.tool);
@@ -86,7 +87,7 @@ async function run(call: ToolCallPart, { tools, hooks, path, signal, emit, recor
   if (unread !== undefined) return wrong(misfitText(call.tool, [unread]), true);
   const parsed = tool.parse(call.input);
   if (!parsed.ok) return wrong(misfitText(call.tool, parsed.issues), true);
-  const veto = await vetoed(hooks.onToolCall, { callId: call.callId, tool: call.tool, input: parsed.value, path, signal });
+  const veto = await vetoed(hooks.onToolCall, { callId: call.callId, tool: call.tool, input: parsed.value, path, parents, signal });
   if (veto !== null) return wrong(`not allowed: ${veto}`);
   await record({ type: "started", callId: call.callId });
   const context: ToolContext = { callId: call.callId, signal, progress: (text) => void emit({ type: "tool-progress", callId: call.callId, text }) };

@@ -35,7 +35,7 @@ interface Extra extends Partial<TurnSetup> {
 
 function agentOf(api: keyof typeof PROVIDERS, { budget, history, ...more }: Extra = {}): Agent {
   const tools: Tool[] = [echo, fails, hangs, picture];
-  const setup: TurnSetup = { provider: PROVIDERS[api](), model: MODEL, system: ["You are a test.", "Be brief."], tools, turnTools: () => [], hooks: {}, path: [], window: new Window({ tokens: 100_000 }), retries: { baseMs: 1, maxRetries: 3 }, ...more };
+  const setup: TurnSetup = { provider: PROVIDERS[api](), model: MODEL, system: ["You are a test.", "Be brief."], tools, turnTools: () => [], hooks: {}, path: [], parents: [], window: new Window({ tokens: 100_000 }), retries: { baseMs: 1, maxRetries: 3 }, ...more };
   return new Agent(setup, { budget: budget ?? {}, history: history ?? [], warnings: [] });
 }
 

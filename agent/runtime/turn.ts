@@ -4,7 +4,7 @@ import type { Exhausted, Meter } from "./budget.ts";
 import { NO_USAGE, type AgentEvent, type DoneReason, type ErrorCode, type FinalEvent } from "./events.ts";
 import { Guards } from "./guards.ts";
 import type { Recorder } from "./history/journal.ts";
-import { callsOf, textIn, type Message, type ToolCallPart, type ToolResultPart } from "./history/messages.ts";
+import { callsOf, textIn, userMessage, type Message, type ToolCallPart, type ToolResultPart } from "./history/messages.ts";
 import type { Window } from "./history/window.ts";
 import type { Hooks } from "./hooks.ts";
 import { callModel, type WholeAnswer } from "./model-call.ts";
@@ -31,6 +31,7 @@ export interface TurnSetup {
   turnTools: (scope: TurnScope) => readonly Tool[];
   hooks: Hooks;
   path: readonly string[];
+  parents: readonly string[];
   window: Window;
   pricing?: Pricing | undefined;
   retries?: Partial<RetryPolicy> | undefined;
@@ -42,6 +43,8 @@ export interface TurnStart {
   /** Ends in a message of the user's or of tools; or, with `results`, in the model's, whose calls are still open. Grows as the turn goes. */
   messages: Message[];
   results?: ReadonlyMap<string, ToolResultPart> | undefined;
+  /** Told to the model when the open calls have their results: what happened while nobody was there. */
+  notice?: string | undefined;
   meter: Meter;
   signal: AbortSignal;
   record: Recorder;
@@ -122,12 +125,13 @@ class Turn {
   }
 
   async run(): Promise<Ending> {
-    const { messages, results, meter } = this.#start;
+    const { messages, results, notice, meter } = this.#start;
     const open = callsOf(messages.at(-1));
     if (open.length > 0) {
       const stopped = await this.#call(open, new Map(), results);
       if (stopped) return stopped;
     }
+    if (notice !== undefined) await this.#push(userMessage(`<notice>\n${notice}\n</notice>`));
     for (;;) {
       this.#signal.throwIfAborted();
       const used = meter.exhausted;
@@ -197,8 +201,8 @@ class Turn {
   }
 
   async #call(calls: readonly ToolCallPart[], malformed: ReadonlyMap<string, string>, known?: ReadonlyMap<string, ToolResultPart>): Promise<Ending | null> {
-    const { hooks, path } = this.#setup;
-    const { results, outcomes } = await runCalls(calls, { tools: this.#tools, hooks, path, signal: this.#signal, emit: this.#start.emit, record: (entry) => this.#record(entry), malformed, ...(known && { known }) });
+    const { hooks, path, parents } = this.#setup;
+    const { results, outcomes } = await runCalls(calls, { tools: this.#tools, hooks, path, parents, signal: this.#signal, emit: this.#start.emit, record: (entry) => this.#record(entry), malformed, ...(known && { known }) });
     const verdict = this.#guards.take(outcomes);
     const last = results.at(-1);
     if (verdict.kind === "warn" && last) results[results.length - 1] = noted(last, verdict.note);

@@ -16,8 +16,8 @@ export interface TaskOptions {
   known: readonly { name: string; description: string }[];
   /** The definitions as they are now. */
   read: () => Promise<readonly SubagentDefinition[]>;
-  /** An agent of that definition, whose calls come from below `path`. */
-  make: (definition: SubagentDefinition) => Promise<Agent>;
+  /** An agent of that definition, started by that call. */
+  make: (definition: SubagentDefinition, callId: string) => Agent;
   hooks: Hooks;
   path: readonly string[];
 }
@@ -35,7 +35,7 @@ export function taskTool({ known, read, make, hooks, path }: TaskOptions, scope:
       if (!definition) return failed(`there is no subagent '${name}'; there are ${definitions.map((one) => one.name).join(", ") || "none"}`);
       const veto = await vetoed(hooks.onSubagentRun, { callId, name, prompt, path, signal });
       if (veto !== null) return failed(`not allowed: ${veto}`);
-      const agent = await make(definition);
+      const agent = make(definition, callId);
       let end: FinalEvent | null = null;
       for await (const event of agent.stream(prompt, { signal, budget: definition.budget, meter: scope.meter })) {
         await scope.emit({ type: "subagent", callId, name, event });
