@@ -2,7 +2,11 @@
 
 export { hostObject } from "./host/object.ts";
 export { poolObject } from "./pool/object.ts";
+export * from "./model-rpc.ts";
 export * from "./ports.ts";
 export * from "./rpc.ts";
+export type { CallReport, ModelCall } from "./session/budget.ts";
 export { sessionObject } from "./session/object.ts";
+export { storageObject } from "./storage/object.ts";
+export type * from "./storage/rpc.ts";
 export { tenantObject } from "./tenant/object.ts";

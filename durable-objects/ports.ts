@@ -1,14 +1,16 @@
 /** Owns what objects need from outside: their bindings and the ports that the worker passes in, so that no arrow runs up to the database. */
 
-import type { Host, Permission, Run, Runner, Session, Task } from "../sdk/protocol/index.ts";
+import type { Host, ModelRequest, Permission, Run, Runner, Session, Task } from "../sdk/protocol/index.ts";
 import type { HostRpc, PoolRpc, SessionRpc, TenantRpc } from "./rpc.ts";
+import type { Bucket, StorageRpc } from "./storage/rpc.ts";
 
-/** Namespaces of objects, each addressed by name: sessions and hosts by their id, pools by `{tenant}/{pool}`, tenants by their id. */
+/** Namespaces of objects, each addressed by name: sessions and hosts by their id, pools by `{tenant}/{pool}`, tenants and their storage by their id. */
 export interface ObjectsEnv {
   SESSIONS: DurableObjectNamespace;
   HOSTS: DurableObjectNamespace;
   POOLS: DurableObjectNamespace;
   TENANTS: DurableObjectNamespace;
+  STORAGE: DurableObjectNamespace;
   MARIONETTE_LOG_LEVEL?: string;
 }
 
@@ -43,8 +45,17 @@ export interface Archive {
   get(block: ArchivedBlock): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+/** Where the records of model calls go. May throw; they are tried again. Idempotent by id. */
+export interface ModelCalls {
+  record(calls: readonly ModelRequest[]): Promise<void>;
+}
+
 export interface Ports {
   projection: Projection;
+  /** Without it they stay in their objects. */
+  modelCalls?: ModelCalls;
+  /** The object store; without it nothing is removed from it. Throws `unavailable` where its settings are wrong. */
+  bucket?: () => Bucket;
   /** Without it events stay in their objects. */
   archive?: Archive;
 }
@@ -62,4 +73,8 @@ export function poolStub(env: ObjectsEnv, tenantId: string, pool: string): PoolR
 }
 export function tenantStub(env: ObjectsEnv, tenantId: string): TenantRpc & Fetcher {
   return env.TENANTS.get(env.TENANTS.idFromName(tenantId)) as unknown as TenantRpc & Fetcher;
+}
+/** The index of a tenant's chunks and manifests. */
+export function storageStub(env: ObjectsEnv, tenantId: string): StorageRpc {
+  return env.STORAGE.get(env.STORAGE.idFromName(tenantId)) as unknown as StorageRpc;
 }

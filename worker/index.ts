@@ -1,19 +1,21 @@
 /** Owns the worker's entry: the fetch handler and the objects' classes with their ports. */
 
 import { files } from "#dashboard";
-import { hostObject, poolObject, sessionObject, tenantObject, type Ports } from "../durable-objects/index.ts";
+import { hostObject, poolObject, sessionObject, storageObject, tenantObject, type Ports } from "../durable-objects/index.ts";
 import { createApp } from "./app.ts";
 import { recordsFor } from "./db/records.ts";
 import type { Env } from "./env.ts";
+import { objectStoreOf } from "./storage/stores.ts";
 import { archiveOf } from "./storage/archive.ts";
 import { storageOf } from "./storage/storage.ts";
 
-const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection, archive: archiveOf(() => storageOf(env), env.MARIONETTE_ARCHIVE_AFTER_SECONDS) });
+const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection, bucket: () => objectStoreOf(env), archive: archiveOf(() => storageOf(env), env.MARIONETTE_ARCHIVE_AFTER_SECONDS) });
 
 export class SessionObject extends sessionObject<Env>(ports) {}
 export class HostObject extends hostObject<Env>(ports) {}
 export class PoolObject extends poolObject<Env>(ports) {}
 export class TenantObject extends tenantObject<Env>(ports) {}
+export class StorageObject extends storageObject<Env>(ports) {}
 
 const app = createApp({ recordsFor, dashboard: files });
 

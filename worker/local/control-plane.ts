@@ -10,7 +10,7 @@ const run = promisify(execFile);
 export const COMPATIBILITY = { date: "2026-10-01", flags: ["nodejs_compat"] };
 export const BUCKET = "marionette";
 /** Binding → class of the objects. */
-export const OBJECTS = { SESSIONS: "SessionObject", HOSTS: "HostObject", POOLS: "PoolObject", TENANTS: "TenantObject" };
+export const OBJECTS = { SESSIONS: "SessionObject", HOSTS: "HostObject", POOLS: "PoolObject", TENANTS: "TenantObject", STORAGE: "StorageObject" };
 
 export interface ControlPlaneOptions {
   /** Port that workerd itself listens on; any free one by default. */
