@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import type { Permission } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
+import { alertOf } from "./alerts.ts";
 import { onBus } from "./fleet.ts";
 
 export const pending = signal<readonly Permission[]>([]);
@@ -39,6 +40,7 @@ async function add(id: string): Promise<void> {
   const permission = await client.permissions.get(id).catch(() => null);
   if (permission?.status !== "pending" || answered.has(id) || pending.value.some((each) => each.id === id)) return;
   pending.value = [...pending.value, permission];
+  alertOf(permission);
 }
 
 let started = false;
