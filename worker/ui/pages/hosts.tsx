@@ -48,7 +48,7 @@ function HostCard({ host, runners, onChange }: { host: Host; runners: readonly R
   return (
     <article class="card host">
       <header class="page-head"><h2>{plain(host.name)}</h2><span class={`badge ${TONE[host.status]}`}>{host.status}</span></header>
-      <p class="hint">{host.os} {host.arch} · {host.cpus} CPUs · {Math.round(host.memory_mb / 1_024)} GiB · pool {host.pool} · version {host.version} · seen {ago(host.last_seen_at, clock.value)}</p>
+      <p class="hint">{host.os} {host.arch} · {host.cpus} CPUs · {Math.round(host.memory_mb / 1_024)} GiB · pool {host.pool} · seen {ago(host.last_seen_at, clock.value)}</p>
       <meter min={0} max={Math.max(1, host.max_runners)} value={host.runners} aria-label="Runners">{host.runners}</meter>
       <p class="hint">{host.runners} of {host.max_runners} runners</p>
       <div class="table-scroll"><table>
