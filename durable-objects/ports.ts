@@ -12,6 +12,9 @@ export interface ObjectsEnv {
   TENANTS: DurableObjectNamespace;
   STORAGE: DurableObjectNamespace;
   MARIONETTE_LOG_LEVEL?: string;
+  /** The deployment's own model keys, for sessions that have none. */
+  MARIONETTE_ANTHROPIC_API_KEY?: string;
+  MARIONETTE_OPENAI_API_KEY?: string;
 }
 
 /** One resource as of `value.version`; a copy with a lower version never overwrites a higher one. */

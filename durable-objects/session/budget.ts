@@ -1,6 +1,6 @@
 /** Owns the session's budget in the machine: model calls under way, what they reserved, what was spent, and the question when a cap is reached. */
 
-import { MAX_PENDING_PERMISSIONS, type BudgetCaps, type BudgetNotice, type BudgetState, type ErrorBody, type ModelApi, type ModelRequest, type Permission, type Usage } from "../../sdk/protocol/index.ts";
+import { MAX_PENDING_PERMISSIONS, type BudgetCaps, type BudgetNotice, type BudgetState, type ErrorBody, type ModelApi, type ModelRequest, type Permission, type Run, type RunError, type Usage } from "../../sdk/protocol/index.ts";
 import { add, admit, inWords, largestInWords, NOTHING, raised, stateOf, sum, tallyOf, warns, type Largest, type Tally } from "../base/caps.ts";
 import type { State, TaskRecord } from "./state.ts";
 import type { Work } from "./work.ts";
@@ -47,10 +47,10 @@ export interface GatewayState {
   metered_run: string | null;
   /** The owner is asked for more, and nothing new begins. */
   question: Question | null;
-  /** The run whose question was denied: it is not asked again. */
-  denied_run: string | null;
+  /** The run whose question was denied: it is not asked again, and its task, where it waited for the answer, fails. */
+  denied: { task_id: string; run_id: string; reason: string | null } | null;
 }
-export const NO_GATEWAY: GatewayState = { caps: null, spent: NOTHING, calls: [], metered_run: null, question: null, denied_run: null };
+export const NO_GATEWAY: GatewayState = { caps: null, spent: NOTHING, calls: [], metered_run: null, question: null, denied: null };
 
 export type GatewayInput =
   /** `permission_id` is an unused id, for the one question that a step may ask. */
@@ -127,14 +127,14 @@ function refuse(work: Work, call: ModelCall, notice: BudgetNotice, why: "busy" |
 /** Asks the owner for more, once: the session waits until the answer comes. False where there is nobody to ask for. */
 function ask(work: Work, call: ModelCall, notice: BudgetNotice, permissionId: string): boolean {
   const { running, session, gateway, permissions } = work.state;
-  if (!running || !session || gateway.denied_run === running.run.id || permissions.length >= MAX_PENDING_PERMISSIONS) return false;
+  if (!running || !session || gateway.denied?.run_id === running.run.id || permissions.length >= MAX_PENDING_PERMISSIONS) return false;
   if (gateway.question) return true;
   const { run, task } = running;
   const of = { task_id: task.id, run_id: run.id };
   const next = raised(notice, null, { cost_usd: notice.spent_cost_usd, tokens: notice.spent_tokens });
   const summary = `${notice.what} has spent ${inWords(notice)}; the next call of ${call.model ?? "the model"} may cost up to ${largestInWords(call.largest)}`;
   const asked = {
-    tool: "budget", input: { ...notice, label: null, model: call.model, largest_cost_usd: call.largest.cost_usd, largest_tokens: call.largest.tokens, raise_to: { ...next } }, summary,
+    tool: "budget", input: { ...notice, model: call.model, largest_cost_usd: call.largest.cost_usd, largest_tokens: call.largest.tokens, raise_to: { ...next } }, summary,
     risk: "high" as const, reasons: ["the budget does not cover the largest that the call can cost", "approving raises the cap: to what the answer says, or by the same again"],
   };
   const value: Permission = { id: permissionId, session_id: session.id, tenant_id: session.tenant_id, ...of, status: "pending", ...asked, decision: null, created_at: work.at, ended_at: null, version: 1 };
@@ -226,21 +226,44 @@ export function plus(a: Usage, b: Usage): Usage {
   };
 }
 
-/** Whether this permission asks for a higher cap. */
-export function isBudgetQuestion({ gateway }: State, permissionId: string): boolean {
-  return gateway.question?.permission_id === permissionId;
-}
-
 /** The owner has answered. */
-export function budgetAnswered(work: Work, decision: "approved" | "denied", caps: BudgetCaps | null): void {
+export function budgetAnswered(work: Work, decision: "approved" | "denied", caps: BudgetCaps | null, reason: string | null): void {
   const { question } = work.state.gateway;
   if (!question) return;
-  const { notice } = question;
-  patch(work, { question: null, ...(decision === "denied" && { denied_run: question.run_id }) });
+  const { notice, task_id, run_id, permission_id } = question;
+  patch(work, { question: null, ...(decision === "denied" && { denied: { task_id, run_id, reason } }) });
   if (decision === "denied") return;
+  if (!work.state.running) work.attach({ notice: "Your last turn stopped because its budget was used up. The budget has been raised: go on where you were." });
   if (notice.scope === "session" && work.state.gateway.caps) patch(work, { caps: raised(work.state.gateway.caps, caps, work.state.gateway.spent) });
-  else if (notice.scope === "task") raiseTask(work, question.task_id, caps);
-  else if (notice.budget_id) work.call(`budget:${question.permission_id}`, { kind: "budget.raise", budget_id: notice.budget_id, caps });
+  else if (notice.scope === "task") raiseTask(work, task_id, caps);
+  else if (notice.budget_id) work.call(`budget:${permission_id}`, { kind: "budget.raise", budget_id: notice.budget_id, permission_id, caps });
+}
+
+/** A task's budget, nothing of it spent. */
+export function newTaskBudget(caps: BudgetCaps | undefined): BudgetState | null {
+  return caps ? stateOf(caps, NOTHING, NOTHING) : null;
+}
+
+/** Whether a run that failed did so while its owner is asked for more: its task waits for the answer. */
+export function awaitsBudget({ state: { gateway } }: Work, task: TaskRecord): boolean {
+  return gateway.question?.task_id === task.id;
+}
+
+/** Puts a task that ran out of its budget back to the queue's head; its run has ended. The next run goes on with its conversation. */
+export function putOff(work: Work, task: TaskRecord, run: Run, conversation: string | null): void {
+  const reason = "its budget is used up; an approval raises it";
+  const value: TaskRecord = {
+    ...task, status: "pending", error: null, waiting_for: reason, next_attempt_at: null, resume: conversation === null ? task.resume : { conversation }, interruptions: task.interruptions + 1, version: task.version + 1,
+  };
+  work.set({ queue: [value, ...work.state.queue] });
+  work.do({ kind: "put.task", value });
+  work.log("task.status", { status: "pending", attempt: task.attempts, error: { code: "budget_exceeded", message: reason }, reason }, { task_id: task.id, run_id: run.id });
+}
+
+/** The error of the queue's first task, where it waited for more and was denied; null elsewhere. */
+export function deniedHead({ queue, gateway: { denied } }: State): RunError | null {
+  if (!denied || queue[0]?.id !== denied.task_id) return null;
+  return { code: "budget_exceeded", message: `its budget is used up, and more was denied${denied.reason ? `: ${denied.reason}` : ""}`.slice(0, 4_000) };
 }
 
 function raiseTask(work: Work, taskId: string, asked: BudgetCaps | null): void {

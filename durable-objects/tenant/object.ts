@@ -1,12 +1,17 @@
 /** Owns the wiring of the TenantObject: constructor, fetch, RPC, sockets, alarm. */
 
 import { DurableObject } from "cloudflare:workers";
-import { busViewQuery, ERRORS, fail, invalid, limits as limitsOf, MAX_PAGE, type ErrorBody, type Limits } from "../../sdk/protocol/index.ts";
+import {
+  busViewQuery, ERRORS, fail, invalid, limits as limitsOf, MAX_PAGE, type Budget, type BudgetCaps, type BudgetCreate, type BudgetNotice, type BudgetPatch, type ErrorBody, type Limits, type Result,
+} from "../../sdk/protocol/index.ts";
+import type { Tally } from "../base/caps.ts";
 import { alarmMove, earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
 import { migrate } from "../base/sql.ts";
+import type { ModelPolicy, TenantAdmission, TenantCall } from "../model-rpc.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Admission, BusEvent, BusQuery, IdempotencyAnswer, TenantRpc } from "../rpc.ts";
+import { Budgets } from "./budget.ts";
 import { Bus, type Page } from "./bus.ts";
 import { Idempotency } from "./idempotency.ts";
 import { Buckets } from "./limits.ts";
@@ -29,6 +34,7 @@ export function tenantObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
     readonly #streams: Streams;
     readonly #idempotency: Idempotency;
     readonly #buckets = new Buckets();
+    readonly #budgets: Budgets;
     #limits: Limits;
     #unpurged = 0;
     #alarm: number | null = null;
@@ -40,6 +46,7 @@ export function tenantObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
       this.#viewers = new BusViewers(ctx, this.#bus);
       this.#streams = new Streams(storage);
       this.#idempotency = new Idempotency(storage);
+      this.#budgets = new Budgets(storage);
       migrate(storage, "limits", [["create table limits (one integer primary key check (one = 1), body text not null)"]]);
       const kept = storage.sql.exec<{ body: string }>("select body from limits").toArray()[0];
       this.#limits = limitsOf.parse(kept ? JSON.parse(kept.body) : {});
@@ -119,9 +126,47 @@ export function tenantObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
       this.#idempotency.finish(scope, key, status, body);
     }
 
+    async modelPolicy(): Promise<ModelPolicy> {
+      return { budgets: this.#budgets.any, requests_per_minute: this.#limits.model_requests_per_minute ?? null };
+    }
+    async admitCall(call: TenantCall): Promise<TenantAdmission> {
+      const now = Date.now();
+      const rates = [{ what: "tenant" as const, id: "all", limit: this.#limits.model_requests_per_minute ?? null }, { what: "key" as const, id: call.key?.id ?? "", limit: call.key?.requests_per_minute ?? null }];
+      for (const { what, id, limit } of rates) {
+        const rate = limit === null ? null : this.#buckets.take(`model/${what}/${id}`, limit, now);
+        if (rate && !rate.admitted) return { ok: false, why: "rate", what, limit: rate.limit, retry_after_seconds: rate.retry_after_seconds };
+      }
+      return this.#budgets.reserve(call, now);
+    }
+    async keepModelCall(callId: string): Promise<void> {
+      this.#budgets.keep(callId, Date.now());
+    }
+    async settleModelCall(callId: string, spent: Tally): Promise<BudgetNotice[]> {
+      return this.#budgets.settle(callId, spent, Date.now());
+    }
+    async createBudget(tenantId: string, id: string, input: BudgetCreate): Promise<Result<Budget>> {
+      return this.#budgets.create(tenantId, id, input, Date.now());
+    }
+    async listBudgets(): Promise<Budget[]> {
+      return this.#budgets.list(Date.now());
+    }
+    async readBudget(id: string): Promise<Result<Budget>> {
+      return this.#budgets.read(id, Date.now());
+    }
+    async updateBudget(id: string, patch: BudgetPatch): Promise<Result<Budget>> {
+      return this.#budgets.update(id, patch, Date.now());
+    }
+    async deleteBudget(id: string): Promise<Result<Budget>> {
+      return this.#budgets.remove(id, Date.now());
+    }
+    async raiseBudget(id: string, permissionId: string, caps: BudgetCaps | null): Promise<void> {
+      this.#budgets.raise(id, permissionId, caps, Date.now());
+    }
+
     override async alarm(): Promise<void> {
       this.#alarm = null;
       const now = Date.now();
+      this.#budgets.expire(now);
       for (const store of [this.#bus, this.#streams, this.#idempotency]) store.purge(now);
       this.#setAlarm(now);
     }

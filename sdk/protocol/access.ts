@@ -53,6 +53,8 @@ export const limits = z.strictObject({
   sessions_per_minute: z.number().int().min(0).max(1_000_000).default(10),
   tasks_per_minute: z.number().int().min(0).max(1_000_000).default(30),
   open_streams: z.number().int().min(0).max(1_000_000).default(100),
+  /** Model calls a minute of all its sessions together; absent or null: as many as its providers take. */
+  model_requests_per_minute: z.number().int().min(0).max(10_000_000).nullable().optional(),
 });
 export type Limits = z.infer<typeof limits>;
 
