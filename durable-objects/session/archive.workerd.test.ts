@@ -176,7 +176,7 @@ describe("the history of an ended session", () => {
     const { subject, bucket } = await told(24_000);
     await move(subject);
     const [first, second] = [1, 2].map((block) => bucket.name({ tenant_id: "", session_id: subject.id, block }));
-    const text = new TextDecoder().decode(zstdDecompressSync(bucket.kept.get(first ?? "") as Uint8Array));
+    const text = new TextDecoder().decode(zstdDecompressSync(bucket.kept.get(first ?? "") ?? new Uint8Array()));
     bucket.kept.set(first ?? "", zstdCompressSync(new TextEncoder().encode(text.replace("bad 0", "bad 1"))));
     bucket.kept.delete(second ?? "");
     await subject.evict();

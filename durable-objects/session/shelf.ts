@@ -124,7 +124,7 @@ function blocksOf(bytes: Uint8Array<ArrayBuffer>): Block[] {
     if (open && (open.block.task_id !== task_id || open.block.run_id !== run_id || open.block.count >= PIECE_ITEMS || open.chars + body.length > PIECE_CHARS)) close();
     open ??= { block: { from: seq, count: 0, task_id, run_id, has_raw: false, kinds: 0, body: "" }, bodies: [], chars: 0 };
     open.block.count++;
-    open.block.kinds |= bitOf(item as EventItem);
+    open.block.kinds |= bitOf(item);
     if (item.raw !== undefined) open.block.has_raw = true;
     open.bodies.push(body);
     open.chars += body.length;

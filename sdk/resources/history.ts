@@ -27,7 +27,7 @@ export class SessionHistories extends Resource {
       try {
         const response = await this.transport.send("GET", api`/sessions/${id}/export`, (answer) => Promise.resolve(answer), { query: { first: next }, accept: "application/jsonl" }, options);
         if (!response.body) throw new ProtocolError("The export has no body");
-        for await (const block of splitBlocks(response.body as unknown as AsyncIterable<Uint8Array>)) {
+        for await (const block of splitBlocks(response.body)) {
           yield block;
           next++;
           failures = 0;

@@ -20,7 +20,7 @@ const text = createRoute({
   method: "get", path: "/sessions/{id}/export", tags, ...keyed("read"), summary: "A session's whole history",
   description: "JSON lines in blocks: a header line with `block`, `from`, `count` and the SHA-256 of the block before (`previous`), then an event a line. `first` goes on from a block. A failure on the way is a last line `{\"error\": …}`.",
   request: { params: idParam("session").params, query: z.strictObject({ first: z.coerce.number().int().min(1).max(1_000_000_000).optional() }) },
-  responses: { 200: { content: { "application/jsonl": { schema: z.string() } }, description: "The blocks, first to last" }, ...failures("not_found", "conflict") },
+  responses: { 101: { description: "Never" }, 200: { content: { "application/jsonl": { schema: z.string() } }, description: "The blocks, first to last" }, ...failures("not_found", "conflict") },
 });
 
 /** The head in the database's copy; null where there is none, or no answer. */
@@ -43,6 +43,8 @@ export function historyRoutes(app: App): void {
     let next = c.req.valid("query").first ?? 1;
     // Asked for before the answer begins, so that what cannot even begin is an error like any other.
     let found = await block(next);
+    const headers = { "content-type": "application/jsonl", "content-disposition": `attachment; filename="${id}.events.jsonl"` };
+    if (c.req.raw.method === "HEAD") return c.body(null, 200, headers);
     const body = new ReadableStream<Uint8Array>(
       {
         async pull(controller) {
@@ -62,6 +64,6 @@ export function historyRoutes(app: App): void {
       },
       { highWaterMark: 0 },
     );
-    return new Response(body, { headers: { "content-type": "application/jsonl", "content-disposition": `attachment; filename="${id}.events.jsonl"` } });
+    return new Response(body, { headers });
   });
 }
