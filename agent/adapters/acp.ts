@@ -8,7 +8,7 @@ import { AcpEvents, describe, fileChanged, pathsOf } from "./acp-events.ts";
 import { insideWorkspace, readText, writeText } from "./acp-files.ts";
 import { acpStream } from "./acp-stream.ts";
 import type { Line } from "./lines.ts";
-import { clip, crashed, leave, logLine, supervise } from "./supervision.ts";
+import { clip, crashed, leave, logLine, supervise, turnTexts } from "./supervision.ts";
 import { workspacePath } from "./unified-diff.ts";
 
 const MAX_FOREIGN_LINES = 1_000;
@@ -28,6 +28,8 @@ const OTHER_KEY = "MODEL_API_KEY";
 export const acp: Adapter = {
   name: "acp",
   keyVariables: [...KEY_BY_AGENT.map(([, variable]) => variable), OTHER_KEY],
+  continues: (launch) => launch.continues ?? false,
+  stateFiles: (launch) => launch.state_files ?? [],
   run: async (context) => new AcpTask(context).run(),
 };
 
@@ -110,12 +112,12 @@ class AcpTask {
     const costBefore = task.conversation === null ? 0 : this.#events.cost;
     this.#cancel = () => void agent.notify(methods.agent.session.cancel, { sessionId }).catch(() => this.#process.kill("SIGTERM"));
     this.#live = true;
-    let text = task.prompt;
+    let texts = turnTexts({ ...task, conversation: sessionId === task.conversation ? sessionId : null });
     do {
-      this.#stop = await agent.request(methods.agent.session.prompt, { sessionId, prompt: [{ type: "text", text }] });
+      this.#stop = await agent.request(methods.agent.session.prompt, { sessionId, prompt: texts.map((text) => ({ type: "text", text })) });
       // A refusal carries no reason here, and ends the turn of some agents: these hear the reason as the next turn.
-      text = this.#reasons.splice(0).join("\n");
-    } while (text !== "" && this.#stop.stopReason === "cancelled" && !interrupt.aborted);
+      texts = this.#reasons.length === 0 ? [] : [this.#reasons.splice(0).join("\n")];
+    } while (texts.length > 0 && this.#stop?.stopReason === "cancelled" && !interrupt.aborted);
     this.#cancel = null;
     await this.#usage(costBefore);
   }
@@ -123,11 +125,13 @@ class AcpTask {
   async #open(agent: ClientContext, hello: InitializeResponse): Promise<string> {
     const { task, workspace, model } = this.#context;
     const place: NewSessionRequest = { cwd: workspace, mcpServers: [] };
-    const able = hello.agentCapabilities;
     const known = task.conversation;
     let session: { configOptions?: { id: string; category?: string | null }[] | null };
     let sessionId = known ?? "";
-    if (known === null) {
+    const able = hello.agentCapabilities;
+    const continuable = Boolean(able?.sessionCapabilities?.resume) || able?.loadSession === true;
+    // One that cannot go on with an interrupted task begins it anew.
+    if (known === null || (task.interrupted && !continuable)) {
       const opened = await agent.request(methods.agent.session.new, place);
       sessionId = opened.sessionId;
       session = opened;

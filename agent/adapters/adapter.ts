@@ -31,8 +31,20 @@ export interface AgentProcess {
   kill(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): void;
 }
 
+export interface AdapterTask {
+  readonly task_id: string;
+  readonly run_id: string;
+  readonly attempt: number;
+  readonly prompt: string;
+  readonly conversation: string | null;
+  /** What a resume kept and lost, for the agent to read before the prompt. */
+  readonly notice: string | null;
+  /** The agent was ended in the middle of this task: it goes on with its turn where it can. */
+  readonly interrupted: boolean;
+}
+
 export interface AdapterContext {
-  readonly task: { readonly task_id: string; readonly run_id: string; readonly attempt: number; readonly prompt: string; readonly conversation: string | null };
+  readonly task: AdapterTask;
   readonly launch: AgentLaunch;
   readonly model: string | null;
   readonly workspace: string;
@@ -70,6 +82,10 @@ export interface Adapter {
   readonly name: AgentLaunch["adapter"];
   /** Environment variable(s) in which this agent takes the provider's key. */
   readonly keyVariables: readonly string[];
+  /** Whether an agent that was killed in mid-turn goes on with that turn; what it was asking it asks again. */
+  continues(launch: AgentLaunch): boolean;
+  /** Files and directories below HOME, relative to it, that hold its conversations and state: they travel with the session. */
+  stateFiles(launch: AgentLaunch): readonly string[];
   /** Runs one task to its end. Interrupted, it returns (any outcome: the runner knows why). Throws only on a defect. */
   run(context: AdapterContext): Promise<AdapterOutcome>;
 }

@@ -5,7 +5,7 @@ import type { Adapter, AdapterContext, AdapterOutcome, AgentProcess } from "./ad
 import { ClaudeEvents } from "./claude-events.ts";
 import { record, type ClaudeRecord, type RecordOf } from "./claude-records.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
-import { clip, crashed, leave, logLine, supervise } from "./supervision.ts";
+import { clip, crashed, leave, logLine, noticeText, supervise, turnTexts } from "./supervision.ts";
 
 const HANDSHAKE = "initialize";
 const HOOK = "gate";
@@ -15,6 +15,10 @@ const HANDSHAKE_MS = 60_000;
 const MAX_FOREIGN_LINES = 1_000;
 /** After a background agent has ended, Claude takes another turn by itself; so long it may take to begin, in milliseconds. */
 const AFTERWORD_MS = 10_000;
+/** Resumed in an interrupted turn, Claude begins it before it answers the handshake; where it has none to go on with, it is told to, after so many milliseconds. */
+const CONTINUE_MS = 3_000;
+/** Makes it go on with the turn in which it was killed, without a prompt. */
+const CONTINUE = { CLAUDE_CODE_RESUME_INTERRUPTED_TURN: "1" };
 /** Nobody could answer the first; the others only make sense where the process stays. */
 const WITHOUT = ["AskUserQuestion", "CronCreate", "CronDelete", "CronList", "ScheduleWakeup"];
 
@@ -30,6 +34,9 @@ const ENV = { CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1", DISABLE_AUTOUPDATER
 export const claude: Adapter = {
   name: "claude",
   keyVariables: ["ANTHROPIC_API_KEY"],
+  continues: () => true,
+  // One file for each conversation, beside it those of its subagents. Settings and logins stay where they are.
+  stateFiles: () => [".claude/projects", ".claude/todos"],
   run: async (context) => new ClaudeTask(context).run(),
 };
 
@@ -41,6 +48,9 @@ class ClaudeTask {
   readonly #asks = new Map<string, AbortController>();
   readonly #gated = new Set<string>();
   #guarded = false;
+  /** A turn has begun that nobody prompted. */
+  #continuing = false;
+  #prompting: NodeJS.Timeout | undefined;
   #conversation: string | null;
   #result: RecordOf<"result"> | null = null;
   #fault: RunError | null = null;
@@ -51,12 +61,15 @@ class ClaudeTask {
   #afterword: NodeJS.Timeout | undefined;
 
   constructor(context: AdapterContext) {
-    const { conversation } = context.task;
+    const { conversation, interrupted, notice } = context.task;
+    const goesOn = interrupted && conversation !== null;
     this.#context = context;
     this.#conversation = conversation;
     this.#events = new ClaudeEvents({ workspace: context.workspace, resumed: conversation !== null, now: () => performance.now() });
-    const args = [...ARGS, ...(conversation === null ? [] : ["--resume", conversation]), ...(context.model === null ? [] : ["--model", context.model]), ...context.launch.args];
-    this.#process = context.start(args, { ...ENV, ...(context.apiKey && { ANTHROPIC_API_KEY: context.apiKey.reveal() }) });
+    // Of a turn that goes on by itself, only the instructions can say what has happened.
+    const told = goesOn && notice !== null ? ["--append-system-prompt", noticeText(notice)] : [];
+    const args = [...ARGS, ...(conversation === null ? [] : ["--resume", conversation]), ...told, ...(context.model === null ? [] : ["--model", context.model]), ...context.launch.args];
+    this.#process = context.start(args, { ...ENV, ...(goesOn && CONTINUE), ...(context.apiKey && { ANTHROPIC_API_KEY: context.apiKey.reveal() }) });
   }
 
   async run(): Promise<AdapterOutcome> {
@@ -78,6 +91,7 @@ class ClaudeTask {
     } finally {
       interrupt.removeEventListener("abort", stop);
       clearTimeout(late);
+      clearTimeout(this.#prompting);
       clearTimeout(this.#afterword);
       for (const ask of this.#asks.values()) ask.abort();
     }
@@ -93,6 +107,7 @@ class ClaudeTask {
       return;
     }
     this.#foreign = 0;
+    if (value["type"] === "command_lifecycle" && value["state"] === "started") this.#continuing = true;
     const parsed = record.safeParse(value);
     // A kind that this version does not know; what must be understood is refused by its absence.
     if (!parsed.success) return;
@@ -103,7 +118,10 @@ class ClaudeTask {
     if (told.type === "system" && told.subtype === "init" && told.session_id !== undefined) this.#converses(told.session_id);
     if (told.type === "system" && told.tasks !== undefined) this.#backgroundIs(told.tasks.filter(({ task_type }) => !/bash|shell/.test(task_type)).length);
     if (told.type === "assistant" && told.error === "authentication_failed") this.#keyRefused = true;
-    if (told.type === "assistant" || told.type === "stream_event") clearTimeout(this.#afterword);
+    if (told.type === "assistant" || told.type === "stream_event") {
+      this.#continuing = true;
+      clearTimeout(this.#afterword);
+    }
     for (const event of this.#events.of(told, raw)) await this.#context.emit(event);
     switch (told.type) {
       case "control_response":
@@ -127,7 +145,14 @@ class ClaudeTask {
     if (response.subtype !== "success") return this.#fail({ code: "gate_failed", message: `Claude refused the permission hook: ${clip(response.error ?? response.subtype, 500)}` });
     this.#guarded = true;
     if (this.#context.interrupt.aborted) return;
-    this.#send({ type: "user", message: { role: "user", content: [{ type: "text", text: this.#context.task.prompt }] }, parent_tool_use_id: null, session_id: "" });
+    const { interrupted, conversation } = this.#context.task;
+    if (!interrupted || conversation === null) return this.#prompt();
+    if (!this.#continuing) this.#prompting = setTimeout(() => !this.#continuing && this.#prompt(), CONTINUE_MS);
+  }
+
+  #prompt(): void {
+    const content = turnTexts(this.#context.task).map((text) => ({ type: "text", text }));
+    this.#send({ type: "user", message: { role: "user", content }, parent_tool_use_id: null, session_id: "" });
   }
 
   /**

@@ -8,7 +8,7 @@ import { callOf, CodexEvents, errorText } from "./codex-events.ts";
 import { approval, itemNotice, message, resolved, thread, turnCompleted, turnOf, type Approval, type Item, type ItemOf, type RequestId, type TurnError } from "./codex-records.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
 import { unwrapShell } from "./shell-words.ts";
-import { clip, crashed, leave, logLine, supervise } from "./supervision.ts";
+import { clip, crashed, leave, logLine, supervise, turnTexts } from "./supervision.ts";
 
 const MAX_FOREIGN_LINES = 1_000;
 /** Kinds of work that Codex does without asking. They are switched off; one that shows up all the same ends the task. */
@@ -17,6 +17,9 @@ const UNASKED = new Set(["mcpToolCall", "dynamicToolCall", "collabAgentToolCall"
 export const codex: Adapter = {
   name: "codex",
   keyVariables: ["OPENAI_API_KEY"],
+  continues: () => true,
+  // The threads. The configuration is written afresh for each task, and a login stays where it is.
+  stateFiles: () => [".codex/sessions"],
   async run(context) {
     const home = await prepareCodexHome(context);
     if (!home.hasKey) {
@@ -83,7 +86,7 @@ class CodexTask {
     if (this.#conversation !== opened.thread.id) this.#context.setConversation(opened.thread.id);
     this.#conversation = opened.thread.id;
     if (interrupt.aborted) return void this.#process.stdin.end();
-    const started = turnOf.parse(await this.#request("turn/start", { threadId: opened.thread.id, input: [{ type: "text", text: task.prompt, text_elements: [] }] }));
+    const started = turnOf.parse(await this.#request("turn/start", { threadId: opened.thread.id, input: turnTexts(task).map((text) => ({ type: "text", text, text_elements: [] })) }));
     this.#events.turn = started.turn.id;
     if (interrupt.aborted) this.#interrupt();
     return undefined;

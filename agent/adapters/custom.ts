@@ -15,10 +15,21 @@ const MAX_LINE_BYTES = 4 * 1024 * 1024;
 export const custom: Adapter = {
   name: "custom",
   keyVariables: ["MODEL_API_KEY"],
-  run: (context) => new CustomTask(context).run(),
+  continues: (launch) => launch.continues ?? false,
+  stateFiles: (launch) => launch.state_files ?? [],
+  run: (context) => new CustomTask(context, { env: context.apiKey ? { MODEL_API_KEY: context.apiKey.reveal() } : {} }).run(),
 };
 
-class CustomTask {
+/** Where an agent that speaks these records differs from others. */
+export interface CustomOptions {
+  /** What goes into its environment. */
+  env: Readonly<Record<string, string>>;
+  /** Its last `error` record says why it failed. */
+  failsInWords?: boolean;
+}
+
+/** One task of an agent that speaks these records. */
+export class CustomTask {
   readonly #context: AdapterContext;
   readonly #process: AgentProcess;
   readonly #asks = new Map<string, AbortController>();
@@ -28,11 +39,14 @@ class CustomTask {
   #said: string | null = null;
   #conversation: string | null;
   #sigint: NodeJS.Timeout | undefined;
+  readonly #failsInWords: boolean;
+  #failure: { message: string; hint?: string | undefined } | null = null;
 
-  constructor(context: AdapterContext) {
+  constructor(context: AdapterContext, { env, failsInWords = false }: CustomOptions) {
+    this.#failsInWords = failsInWords;
     this.#context = context;
     this.#conversation = context.task.conversation;
-    this.#process = context.start(context.launch.args, context.apiKey ? { MODEL_API_KEY: context.apiKey.reveal() } : {});
+    this.#process = context.start(context.launch.args, env);
   }
 
   async run(): Promise<AdapterOutcome> {
@@ -41,7 +55,7 @@ class CustomTask {
     const stop = () => this.#interrupt();
     interrupt.addEventListener("abort", stop, { once: true });
     try {
-      this.#send({ type: "task", task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, workspace, model });
+      this.#send({ type: "task", task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, notice: task.notice, interrupted: task.interrupted, workspace, model });
       if (interrupt.aborted) stop();
       for await (const batch of lineBatches(this.#process.stdout, MAX_LINE_BYTES)) {
         for (const line of batch) await this.#line(line);
@@ -93,6 +107,9 @@ class CustomTask {
         if (this.#told.has(record.call_id)) return;
         this.#told.add(record.call_id);
         break;
+      case "error":
+        this.#failure = record;
+        break;
       default:
         break;
     }
@@ -136,6 +153,10 @@ class CustomTask {
     if (code === 0) return { status: "completed", ...outcome };
     const hint = tail === "" ? {} : { hint: clip(`its last words: ${tail}`, 1_000) };
     const { name } = this.#context.launch;
+    if (this.#failsInWords && this.#failure !== null && signal === null) {
+      const { message, hint: more } = this.#failure;
+      return { status: "failed", ...outcome, error: { code: "agent_failed", message: clip(message, 4_000), ...(more !== undefined && { hint: clip(more, 1_000) }) } };
+    }
     const error: RunError =
       signal === null ? { code: "agent_failed", message: `${name} ended with exit code ${code ?? "?"}`, ...hint } : { code: "agent_crashed", message: `${name} was ended by ${signal}`, ...hint };
     return { status: "failed", ...outcome, error };

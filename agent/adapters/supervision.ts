@@ -63,6 +63,22 @@ export function crashed(agent: string, exit: { code: number | null; signal: stri
   return { code: "agent_crashed", message: `${agent} ${how} before its result`, ...(tail !== "" && { hint: `its last words: ${tail}`.slice(0, 1_024) }) };
 }
 
+/** What an agent reads before the prompt, in a tag that tells it from a person's words. */
+export function noticeText(notice: string): string {
+  return `<session_notice>\n${notice}\n</session_notice>`;
+}
+
+/** For an agent that does not go on by itself with a turn in which it was ended. */
+export const GO_ON = `<interrupted_turn>
+Your last turn was interrupted: the process that you ran in was ended. What you had finished is kept; a tool call that was under way did not finish, and an approval that you waited for was not given to you.
+Go on with the task from where you left off.
+</interrupted_turn>`;
+
+/** The texts that begin a turn, in order. */
+export function turnTexts({ prompt, notice, interrupted, conversation }: AdapterContext["task"]): string[] {
+  return [...(notice === null ? [] : [noticeText(notice)]), interrupted && conversation !== null ? GO_ON : prompt];
+}
+
 /** A short form for messages and hints. */
 export function clip(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;

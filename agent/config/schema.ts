@@ -2,6 +2,7 @@
 
 import { isAbsolute } from "node:path";
 import * as z from "zod";
+import { belowHome } from "../runner/spec.ts";
 import { env, slug, SUSPEND_STRATEGIES, type SuspendStrategy } from "../../sdk/protocol/index.ts";
 
 const UNITS = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
@@ -81,6 +82,10 @@ const customAgent = z.strictObject({
   env: env.default({}),
   adapter: z.enum(["custom", "acp", "claude", "codex"], { error: "expected custom, acp, claude or codex" }).default("custom"),
   how_to_get: z.string().max(1_000).optional(),
+  /** It goes on with a turn in which it was killed, when it is started again with the task's `interrupted`. */
+  continues: z.boolean().optional(),
+  /** What of its home travels with the session to another host: its conversations and state, never its logins. */
+  state_files: z.array(belowHome).max(64).optional(),
 });
 export type CustomAgent = z.infer<typeof customAgent>;
 

@@ -11,16 +11,22 @@ import type { AgentLaunch } from "../runner/spec.ts";
 
 type BuiltIn = Omit<AgentLaunch, "name">;
 
-/** Agents that need no registration. `example` is bundled and speaks the custom protocol. */
+/** Agents that need no registration. `example` and `marco` are bundled. */
 const BUILT_IN: Readonly<Record<string, BuiltIn>> = {
   claude: { adapter: "claude", binary: "claude", args: [], env: {}, how_to_get: "npm install -g @anthropic-ai/claude-code" },
   codex: { adapter: "codex", binary: "codex", args: [], env: {}, how_to_get: "npm install -g @openai/codex" },
-  gemini: { adapter: "acp", binary: "gemini", args: ["--acp"], env: {}, how_to_get: "npm install -g @google/gemini-cli" },
-  opencode: { adapter: "acp", binary: "opencode", args: ["acp"], env: {}, how_to_get: "npm install -g opencode-ai" },
-  "claude-acp": { adapter: "acp", binary: "claude-agent-acp", args: [], env: {}, how_to_get: "npm install -g @agentclientprotocol/claude-agent-acp" },
-  "codex-acp": { adapter: "acp", binary: "codex-acp", args: [], env: {}, how_to_get: "npm install -g @agentclientprotocol/codex-acp" },
+  gemini: { adapter: "acp", binary: "gemini", args: ["--acp"], env: {}, state_files: [".gemini/tmp", ".gemini/history"], how_to_get: "npm install -g @google/gemini-cli" },
+  opencode: { adapter: "acp", binary: "opencode", args: ["acp"], env: {}, state_files: [".local/share/opencode/storage"], how_to_get: "npm install -g opencode-ai" },
+  "claude-acp": { adapter: "acp", binary: "claude-agent-acp", args: [], env: {}, state_files: [".claude/projects"], how_to_get: "npm install -g @agentclientprotocol/claude-agent-acp" },
+  "codex-acp": { adapter: "acp", binary: "codex-acp", args: [], env: {}, state_files: [".codex/sessions"], how_to_get: "npm install -g @agentclientprotocol/codex-acp" },
 };
 export const EXAMPLE = "example";
+/** Agents that come with the runner: their adapter, and their program beside it. */
+const BUNDLED: Readonly<Record<string, { adapter: AgentLaunch["adapter"]; program: string }>> = {
+  [EXAMPLE]: { adapter: "custom", program: "example.js" },
+  marco: { adapter: "marco", program: "marco.js" },
+};
+const bundled = (name: string) => (Object.hasOwn(BUNDLED, name) ? BUNDLED[name] : undefined);
 
 export interface AgentHost {
   custom: Readonly<Record<string, CustomAgent>>;
@@ -32,18 +38,17 @@ export interface AgentHost {
 
 /** All names, sorted: built-in and registered; a registered one wins over a built-in of its name. */
 export function agentNames(host: AgentHost): string[] {
-  return [...new Set([...Object.keys(BUILT_IN), EXAMPLE, ...Object.keys(host.custom)])].sort();
+  return [...new Set([...Object.keys(BUILT_IN), ...Object.keys(BUNDLED), ...Object.keys(host.custom)])].sort();
 }
 
 /** The agent as found on this host; null where no agent has that name. */
 export async function findAgent(name: string, host: AgentHost, view: Pick<SandboxView, "node" | "bundle">): Promise<FoundAgent | null> {
   const custom = Object.hasOwn(host.custom, name) ? host.custom[name] : undefined;
-  if (!custom && name === EXAMPLE) {
-    return { launch: { name, adapter: "custom", binary: view.node, args: [join(view.bundle, "example.js")], env: {} }, binary: own(view.node), files: [] };
-  }
+  const own = custom ? undefined : bundled(name);
+  if (own) return { launch: { name, adapter: own.adapter, binary: view.node, args: [join(view.bundle, own.program)], env: {} }, binary: shownAnyway(view.node), files: [] };
   const known = custom ?? (Object.hasOwn(BUILT_IN, name) ? BUILT_IN[name] : undefined);
   if (!known) return null;
-  const launch: AgentLaunch = { name, adapter: known.adapter, binary: known.binary, args: [...known.args], env: { ...known.env }, ...(known.how_to_get !== undefined && { how_to_get: known.how_to_get }) };
+  const launch: AgentLaunch = { name, adapter: known.adapter, binary: known.binary, args: [...known.args], env: { ...known.env }, ...(known.how_to_get !== undefined && { how_to_get: known.how_to_get }), ...(known.continues !== undefined && { continues: known.continues }), ...(known.state_files !== undefined && { state_files: known.state_files }) };
   const path = await which(known.binary, host.path);
   if (path === null) return { launch, binary: null, files: [] };
   const [binary, ...files] = await Promise.all([path, ...known.args.filter(isAbsolute)].map((file) => fileOf(file, host.hidden)));
@@ -51,14 +56,14 @@ export async function findAgent(name: string, host: AgentHost, view: Pick<Sandbo
 }
 
 /** Node, which every sandbox is shown anyway. */
-const own = (path: string): FoundFile => ({ path, real: path, shown: path, realShown: path });
+const shownAnyway = (path: string): FoundFile => ({ path, real: path, shown: path, realShown: path });
 
 /** The agents' availability for the host's report. */
 export async function agentReport(host: AgentHost, view: Pick<SandboxView, "node" | "bundle">): Promise<HostAgent[]> {
   return Promise.all(
     agentNames(host).map(async (name) => {
       const found = await findAgent(name, host, view);
-      if (found?.binary) return { name, available: true, detail: (name === EXAMPLE ? "bundled" : found.binary.path).slice(0, 1_000) };
+      if (found?.binary) return { name, available: true, detail: (bundled(name) && !Object.hasOwn(host.custom, name) ? "bundled" : found.binary.path).slice(0, 1_000) };
       return { name, available: false, detail: missingHint(found?.launch ?? { name, binary: name }).slice(0, 1_000) };
     }),
   );

@@ -1,6 +1,6 @@
 /** Owns the journal's file: appended to line by line, cut behind its last whole line when opened, replaced in one step. */
 
-import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 export interface JournalStore {
@@ -73,6 +73,10 @@ export class FileStore implements JournalStore {
     const fd = openSync(next, "w", 0o600);
     try {
       writeAll(fd, bytes);
+    } catch (error) {
+      // Half of it would only take the room that is missing.
+      rmSync(next, { force: true });
+      throw error;
     } finally {
       closeSync(fd);
     }

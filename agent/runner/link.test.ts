@@ -44,20 +44,32 @@ describe("the link", () => {
   it("says hello with its journal, and acknowledges a command together with the events that it caused", async () => {
     await runner();
     await server.until("it says hello", () => server.hellos.length > 0);
-    expect(server.hellos[0]).toMatchObject({ version: 2, epoch: 1, journal: { first: 0, last: 0 }, last_command: 0, run_id: null });
+    expect(server.hellos[0]).toMatchObject({ version: 3, continues: false, epoch: 1, journal: { first: 0, last: 0 }, last_command: 0, run_id: null });
     await server.ended(talk(1).run_id);
     expect(server.ackedCommand).toBe(1);
     expect(server.messages).toContain(2);
     expect(server.faults).toEqual([]);
   });
 
-  it("speaks one frame a message with a session of the previous version", async () => {
+  it("speaks with a session of the previous version, but not with an older one", async () => {
     await server.stop();
-    server = await SessionServer.start({ version: 1 });
+    server = await SessionServer.start({ version: 2 });
     await runner();
     await server.ended(talk(100).run_id);
-    expect(new Set(server.messages)).toEqual(new Set([1]));
     expect(server.ackedCommand).toBe(1);
+    const old = await SessionServer.start({ version: 1 });
+    const refused = await runner({ spec: specFor(old, directories), journal: "memory" });
+    expect(await refused.ended).toMatchObject({ kind: "version", reason: expect.stringContaining("version 1") as string });
+    await old.stop();
+  });
+
+  it("connects anew at once when its sandbox was frozen and goes on, and loses nothing", async () => {
+    const made = await runner();
+    await server.ended(talk(5).run_id);
+    made.woken();
+    await server.until("it says hello again", () => server.hellos.length > 1);
+    await server.ended(talk(5).run_id);
+    expect(server.faults).toEqual([]);
   });
 
   it("goes through a Unix socket where it is given one", async () => {

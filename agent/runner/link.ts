@@ -26,6 +26,8 @@ export type LinkEnd = { kind: "stopped" | "stale" | "version" | "refused"; reaso
 export interface LinkOptions {
   spec: Pick<RunnerSpec, "server" | "socket" | "session_id" | "runner_id" | "epoch" | "run_token">;
   journal: Journal;
+  /** The agent's adapter can go on with a turn that was interrupted. */
+  continues?: boolean;
   timings?: Partial<LinkTimings>;
   runId: () => string | null;
   /** Loads what reads messages, and whatever else must be there before the first is handled; called once, when hello is on its way. */
@@ -63,6 +65,7 @@ export class Link {
   /** Messages that came before they could be read, and the socket that they came from. */
   #early: { socket: ClientSocket; text: string }[] = [];
   #preparing = false;
+  #version: number | null = null;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -73,6 +76,11 @@ export class Link {
 
   get connected(): boolean {
     return this.#sender !== null;
+  }
+
+  /** Version that the session speaks; null before its first welcome. */
+  get version(): number | null {
+    return this.#version;
   }
 
   connect(): void {
@@ -105,6 +113,13 @@ export class Link {
     if (!this.#socket) this.connect();
   }
 
+  /** The process has slept, and its connection may have died without a word meanwhile: a new one is made at once. */
+  renew(): void {
+    if (this.#ended) return;
+    this.#drop();
+    this.#again(0);
+  }
+
   /** Lets go at once, without a goodbye. */
   abandon(): void {
     if (this.#ended) return;
@@ -120,7 +135,7 @@ export class Link {
     socket.send(
       JSON.stringify({
         type: "hello", version: RUNNER_LINK_VERSION, session_id: spec.session_id, runner_id: spec.runner_id, epoch: spec.epoch,
-        journal: { first: journal.last === 0 ? 0 : journal.first, last: journal.last }, last_command: journal.lastCommand, run_id: runId(),
+        journal: { first: journal.last === 0 ? 0 : journal.first, last: journal.last }, last_command: journal.lastCommand, run_id: runId(), ...(this.#options.continues !== undefined && { continues: this.#options.continues }),
       }),
     );
     if (!this.#preparing) {
@@ -175,6 +190,7 @@ export class Link {
       journal.acknowledge(frame.last);
       this.#backoff = this.#timings.backoff_min_ms;
       clearTimeout(this.#welcomeBy);
+      this.#version = frame.version;
       this.#sender = new Sender(journal, { last: frame.last, arrays: frame.version >= 2 }, (text) => this.#socket?.send(text));
       onSettings(frame.settings, false);
       return this.#written();

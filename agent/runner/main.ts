@@ -72,6 +72,8 @@ const [, , path] = process.argv;
 const spec = path === undefined ? await loadAll() : readSpec(path);
 const runner = await createRunner({ spec, secrets: await readSecrets(), log });
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => runner.stop("the host stops the runner"));
+// Sent to a stopped process by the system, and to a thawed container by its host.
+process.on("SIGCONT", () => runner.woken());
 const end = await runner.ended;
 log(`the runner ends: ${end.reason}`);
 process.exit(end.kind === "stopped" ? EXIT.stopped : end.kind === "stale" ? EXIT.stale : end.kind === "version" ? EXIT.bad_spec : 1);

@@ -5,6 +5,7 @@ import type { Secret } from "../../sdk/protocol/secret.ts";
 import { RUN_ENDED, type RunError } from "../../sdk/protocol/task.ts";
 import type { Adapter, AdapterContext, AdapterOutcome } from "../adapters/adapter.ts";
 import { encode, type Unstamped } from "./bounds.ts";
+import { RunClock } from "./clock.ts";
 import type { Gate } from "./gate.ts";
 import type { Journal } from "./journal.ts";
 import type { TaskStart } from "./journal-line.ts";
@@ -23,10 +24,14 @@ export interface RunParts {
 }
 
 type RunEnd = EventData<"run.status"> & { status: "completed" | "failed" | "timeout" | "canceled" | "lost" };
-export type CancelWhy = "canceled" | "timeout" | "lost";
+export type CancelWhy = "canceled" | "timeout";
+/** Why an agent is ended where it stands. */
+export type LeaveWhy = "suspended" | "lost";
 
 /** From SIGTERM to SIGKILL, and from SIGKILL until an adapter that does not return is given up. */
 const TERM_MS = 2_000;
+/** What the system says where there is no room. */
+const FULL = new Set(["ENOSPC", "EDQUOT"]);
 /** Grace of a timeout that the runner itself notices. */
 const TIMEOUT_GRACE_SECONDS = 10;
 
@@ -40,7 +45,8 @@ export class Run {
   readonly #timers: NodeJS.Timeout[] = [];
   #announced = false;
   #ended = false;
-  #why: { why: CancelWhy; reason: string } | null = null;
+  #why: { why: CancelWhy | LeaveWhy; reason: string } | null = null;
+  #clock: RunClock | null = null;
   #giveUp: (() => void) | null = null;
   #fault: RunError | null = null;
 
@@ -62,14 +68,16 @@ export class Run {
     const { start } = this;
     const { journal } = this.#parts;
     journal.setRun({ run_id: start.run_id, agents: [], conversation: start.conversation, pending: [] });
-    const timeout = setTimeout(() => this.cancel("timeout", TIMEOUT_GRACE_SECONDS, `it took longer than ${start.timeout_seconds} s`), Math.min(start.timeout_seconds * 1_000, 2 ** 31 - 1));
+    this.#clock = new RunClock(start.timeout_seconds * 1_000, () => this.cancel("timeout", TIMEOUT_GRACE_SECONDS, `it took longer than ${start.timeout_seconds} s`));
+    this.#parts.gate.turnBegins(start.carried ?? []);
     let end: RunEnd;
     try {
       end = this.#judge(this.#refusal() ?? (await this.#drive()));
     } catch (error) {
       end = this.#judge(failed(error instanceof LaunchError ? error.run : { code: "internal", message: `the runner's adapter failed: ${messageOf(error)}` }));
     }
-    for (const timer of [timeout, ...this.#timers]) clearTimeout(timer);
+    this.#clock.end();
+    for (const timer of this.#timers) clearTimeout(timer);
     this.#processes.signal("SIGKILL");
     this.#end(end);
     this.gone = this.#processes.reap();
@@ -84,6 +92,26 @@ export class Run {
     this.#after(graceSeconds * 1_000, () => this.#processes.signal("SIGTERM"));
     this.#after(graceSeconds * 1_000 + TERM_MS, () => this.#processes.signal("SIGKILL"));
     this.#after(graceSeconds * 1_000 + 2 * TERM_MS, () => this.#giveUp?.());
+  }
+
+  /** Ends the agent where it stands, unasked, so that it or another process of it can go on from there; what it asks goes on waiting. */
+  leave(why: LeaveWhy, graceSeconds: number, reason: string): void {
+    if (this.#ended || this.#why) return;
+    this.#why = { why, reason };
+    this.#parts.gate.leave();
+    this.#processes.signal("SIGTERM");
+    this.#after(graceSeconds * 1_000, () => this.#processes.signal("SIGKILL"));
+    // One that is no process of ours has no other way to hear of it.
+    if (this.#processes.pid === null) this.#interrupt.abort();
+    this.#after(graceSeconds * 1_000 + TERM_MS, () => this.#giveUp?.());
+  }
+
+  /** The task's time stands still for this reason, or no more. */
+  hold(why: string): void {
+    this.#clock?.stop(why);
+  }
+  goOn(why: string): void {
+    this.#clock?.go(why);
   }
 
   /** The run cannot go on: everything of it is killed, and it ends in these words. */
@@ -118,7 +146,9 @@ export class Run {
     if (launch === null) throw new Error("no agent to drive");
     const adapter = await this.#parts.adapter();
     const context: AdapterContext = {
-      task: { task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation },
+      task: {
+        task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, notice: task.notice ?? null, interrupted: task.interrupted ?? false,
+      },
       launch,
       model: spec.model,
       workspace: spec.workspace,
@@ -132,7 +162,7 @@ export class Run {
         return answer;
       },
       start: (args, env) => {
-        if (this.#ended || this.#interrupt.signal.aborted) throw new LaunchError({ code: "canceled", message: "the task is being ended" });
+        if (this.#ended || this.#why || this.#interrupt.signal.aborted) throw new LaunchError({ code: "canceled", message: "the task is being ended" });
         const started = this.#processes.start(args, env);
         this.#announce();
         return started;
@@ -142,6 +172,7 @@ export class Run {
     const givenUp = new Promise<AdapterOutcome>((resolve) => {
       this.#giveUp = () => resolve(failed({ code: "agent_failed", message: "the agent did not end" }));
     });
+    if (task.notice) void this.#record({ type: "log", data: { stream: "system", text: task.notice } });
     const running = adapter.run(context);
     this.#announce();
     return Promise.race([running, givenUp]);
@@ -172,7 +203,11 @@ export class Run {
 
   #setConversation(id: string): void {
     const { journal } = this.#parts;
-    if (journal.run?.run_id === this.start.run_id) journal.setRun({ ...journal.run, conversation: id });
+    if (journal.run?.run_id !== this.start.run_id || journal.run.conversation === id) return;
+    journal.setRun({ ...journal.run, conversation: id });
+    // At once: whoever goes on after the death of all this needs it.
+    this.#announce();
+    void this.#record({ type: "run.status", data: { status: "running", conversation: id } });
   }
 
   #judge(outcome: AdapterOutcome): RunEnd {
@@ -182,7 +217,7 @@ export class Run {
     if (this.#why === null) return { ...outcome, conversation };
     const { why, reason } = this.#why;
     const error: RunError = { code: why === "lost" ? "runner_lost" : why, message: reason };
-    return { status: why, exit_code, result, conversation, error };
+    return { status: why === "suspended" ? "canceled" : why, exit_code, result, conversation, error };
   }
 
   #end(end: RunEnd): void {
@@ -195,12 +230,11 @@ export class Run {
   }
 }
 
-/** Ends a run that never began, or that an earlier life of this runner left open. */
-export function endUnrun(parts: Pick<RunParts, "journal" | "stamp">, start: Pick<TaskStart, "task_id" | "run_id">, data: EventData<"run.status">, pending: readonly string[] = []): void {
+/** Ends a run that never began, or that an earlier life of this runner left open; what that one had asked is the session's to give on or to take back. */
+export function endUnrun(parts: Pick<RunParts, "journal" | "stamp">, start: Pick<TaskStart, "task_id" | "run_id">, data: EventData<"run.status">): void {
   if (!RUN_ENDED.has(data.status)) throw new Error(`${data.status} is not an end`);
   const { task_id, run_id } = start;
   const at = parts.stamp();
-  for (const permission_id of pending) void parts.journal.append({ task_id, run_id }, JSON.stringify({ at, type: "permission.withdrawn", data: { permission_id } }));
   for (const item of encode({ type: "run.status", data }, at, false)) void parts.journal.append({ task_id, run_id }, item);
   parts.journal.end(run_id);
 }
@@ -208,11 +242,10 @@ export function endUnrun(parts: Pick<RunParts, "journal" | "stamp">, start: Pick
 /** The words for a journal that cannot be written. */
 export function diskError(fault: Error): RunError {
   const code = "code" in fault && typeof fault.code === "string" ? fault.code : "";
-  return {
-    code: "internal",
-    message: `the runner's journal cannot be written: ${fault.message}`,
-    hint: code === "ENOSPC" ? "the disk is full (ENOSPC): make room on the host and try again" : `make the runner's state directory writable on the host (${code})`,
-  };
+  if (FULL.has(code)) {
+    return { code: "disk_full", message: `the disk is full: the runner's journal cannot be written (${fault.message})`, hint: "make room on the host and try again; the journal and the last capsule are as they were" };
+  }
+  return { code: "internal", message: `the runner's journal cannot be written: ${fault.message}`, hint: `make the runner's state directory writable on the host (${code})` };
 }
 
 function failed(error: RunError): AdapterOutcome {

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import type { Adapter } from "../adapters/adapter.ts";
+import { continuesTurns } from "../adapters/registry.ts";
 import { Journal } from "./journal.ts";
 import { FileStore, MemoryStore, type JournalStore } from "./journal-store.ts";
 import { Link, type LinkEnd, type LinkTimings } from "./link.ts";
@@ -28,6 +29,8 @@ export interface RunnerOptions {
 export interface Runner {
   /** Resolves when the runner has ended, with the reason; never rejects. */
   readonly ended: Promise<LinkEnd>;
+  /** The sandbox was frozen and goes on. */
+  woken(): void;
   /** Leaves in order: ends what runs as lost, sends the rest, says goodbye. */
   stop(reason: string): void;
   /** Dies as by SIGKILL, for tests and benches: no goodbye, the journal as it is. Agents of a dead runner live on. */
@@ -58,7 +61,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
     link.finish();
   };
   const link = new Link({
-    spec, journal, log,
+    spec, journal, log, continues: spec.agent !== null && continuesTurns(spec.agent),
     ...(options.timings && { timings: options.timings }),
     runId: () => service?.tasks.runId ?? null,
     prepare: async () => (await serve()).readMessage,
@@ -87,6 +90,10 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
 
   return {
     ended,
+    woken() {
+      service?.tasks.woken();
+      link.renew();
+    },
     stop: (reason) => void leave(reason, "lost"),
     kill() {
       link.abandon();

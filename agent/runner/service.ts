@@ -40,12 +40,13 @@ export function createService({ spec, journal, secrets, adapter, now, log }: Ser
       if (!run || !start) throw new Error("nothing runs that could ask");
       if (event) void journal.append({ task_id: start.task_id, run_id: start.run_id }, JSON.stringify({ at: stamp(), ...event }));
       journal.setRun({ ...run, pending });
+      tasks.asking(pending.length > 0);
     },
   });
   const { api_key } = secrets;
   const load = async () => adapter ?? loadAdapter(spec.agent?.adapter ?? "custom");
   if (spec.agent) load().catch((error: unknown) => log(`the adapter ${spec.agent?.adapter} cannot be loaded: ${String(error)}`));
-  const tasks = new Tasks({ spec, journal, gate, stamp, log, apiKey: api_key === undefined || api_key === "" ? null : new Secret(api_key), adapter: load });
+  const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, apiKey: api_key === undefined || api_key === "" ? null : new Secret(api_key), adapter: load });
   return { gate, tasks, readMessage };
 }
 

@@ -4,13 +4,24 @@ import * as z from "zod";
 import { idOf } from "../../sdk/protocol/ids.ts";
 import { env, slug } from "../../sdk/protocol/values.ts";
 
+/** A path below HOME that leads nowhere else. */
+export const belowHome = z
+  .string()
+  .min(1)
+  .max(1_024)
+  .refine((path) => !path.startsWith("/") && !path.includes("\0") && path.split("/").every((part) => part !== "" && part !== "." && part !== ".."), "expected a path below HOME, such as .config/agent");
+
 /** How to start an agent: which adapter speaks to it, and its command. `binary` is looked up on PATH where it holds no slash. */
 export const agentLaunch = z.object({
   name: slug,
-  adapter: z.enum(["claude", "codex", "acp", "custom"]),
+  adapter: z.enum(["claude", "codex", "acp", "custom", "marco"]),
   binary: z.string().min(1).max(4_096),
   args: z.array(z.string().max(32_768)).max(256).default([]),
   env: env.default({}),
+  /** Whether it goes on with an interrupted turn, where its adapter cannot know. */
+  continues: z.boolean().optional(),
+  /** Files and directories below HOME that hold its conversations and state, beside those that its adapter knows. */
+  state_files: z.array(belowHome).max(64).optional(),
   /** What to tell a person when the binary is missing. */
   how_to_get: z.string().max(1_000).optional(),
 });

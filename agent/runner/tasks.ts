@@ -7,6 +7,9 @@ import { diskError, endUnrun, Run, type RunParts } from "./run.ts";
 
 /** Grace of a run that must go because its runner goes. */
 const LEAVING_GRACE_SECONDS = 1;
+/** Between the capsule and the thaw. */
+const FREEZING = "the sandbox is to be frozen";
+const ASKING = "a person is asked";
 
 export class Tasks {
   readonly #parts: RunParts;
@@ -34,7 +37,7 @@ export class Tasks {
       const start = journal.starts.find(({ run_id }) => run_id === run.run_id);
       if (start) {
         const error = { code: "runner_lost" as const, message: "the runner died while the task ran, and was started again" };
-        endUnrun(this.#parts, start, { status: "lost", error, conversation: run.conversation }, run.pending);
+        endUnrun(this.#parts, start, { status: "lost", error, conversation: run.conversation });
       } else journal.setRun(null);
     }
     this.#waiting = [...journal.starts];
@@ -66,11 +69,23 @@ export class Tasks {
     this.#current?.fail(diskError(fault));
   }
 
+  /** The sandbox was frozen, and goes on. */
+  woken(): void {
+    this.#current?.goOn(FREEZING);
+  }
+
+  /** A person is asked, or no more: the task's time stands still while they think. */
+  asking(asked: boolean): void {
+    if (asked) this.#current?.hold(ASKING);
+    else this.#current?.goOn(ASKING);
+  }
+
   /** Ends what runs and begins nothing more; resolves when nothing runs. */
   async leave(reason: string, why: "canceled" | "lost"): Promise<void> {
     this.#leaving = reason;
     this.#refuseWaiting(reason);
-    this.#current?.cancel(why, LEAVING_GRACE_SECONDS, reason);
+    if (why === "lost") this.#current?.leave(why, LEAVING_GRACE_SECONDS, reason);
+    else this.#current?.cancel(why, LEAVING_GRACE_SECONDS, reason);
     await this.#loop;
     await Promise.all(this.#going);
   }

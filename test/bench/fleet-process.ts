@@ -80,6 +80,8 @@ function agent({ scenario, size }: FleetRequest, gate: Gate, report: (report: Fl
   return {
     name: "custom",
     keyVariables: [],
+    continues: () => false,
+    stateFiles: () => [],
     async run(context) {
       const begun = clock();
       const session = context.task.task_id.slice(5, 26);

@@ -27,6 +27,8 @@ export interface StageOptions {
   home: string;
   workspace: string;
   conversation?: string | null;
+  notice?: string | null;
+  interrupted?: boolean;
   model?: string | null;
   apiKey?: string | null;
   /** The session's environment. */
@@ -55,7 +57,7 @@ export function stage(options: StageOptions): Stage {
   const starts: Stage["starts"] = [];
   const launch: AgentLaunch = { name: options.launch.adapter, args: [], env: {}, ...options.launch };
   const context: AdapterContext = {
-    task: { task_id: "task", run_id: "run", attempt: 1, prompt: options.prompt, conversation: options.conversation ?? null },
+    task: { task_id: "task", run_id: "run", attempt: 1, prompt: options.prompt, conversation: options.conversation ?? null, notice: options.notice ?? null, interrupted: options.interrupted ?? false },
     launch,
     model: options.model ?? null,
     workspace: options.workspace,

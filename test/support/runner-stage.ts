@@ -31,6 +31,8 @@ export function inProcess(run: (context: AdapterContext) => Promise<Partial<Adap
   return {
     name: "custom",
     keyVariables: [],
+    continues: () => false,
+    stateFiles: () => [],
     run: async (context) => ({ status: "completed", result: null, exit_code: null, conversation: null, ...(await run(context)) }),
   };
 }

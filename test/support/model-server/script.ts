@@ -74,7 +74,7 @@ export function choose({ prompt, replies }: Conversation): Chosen {
 
 /** Whether a text of the user's role was written by the agent itself (reminders, surroundings), not by a person. */
 export function isFurniture(text: string): boolean {
-  return /^\s*</.test(text) || text.startsWith("[Request interrupted by user") || text === "Tool loaded." || text.startsWith("# AGENTS.md");
+  return /^\s*</.test(text) || text.startsWith("[Request interrupted by user") || text === "Tool loaded." || text === "Continue from where you left off." || text.startsWith("# AGENTS.md");
 }
 
 /** Counts failures and cuts that each step has already served. */
