@@ -103,7 +103,7 @@ describe("the agent marco", () => {
     const first = staged(places, prompt);
     const running = marco.run(first.context);
     await expect.poll(() => existsSync(join(places.workspace, "two"))).toBe(true);
-    for (const { kill } of first.processes) kill("SIGKILL");
+    for (const each of first.processes) each.kill("SIGKILL");
     expect(await running).toMatchObject({ status: "failed", error: { code: "agent_crashed" }, conversation: "marco-task" });
 
     const second = staged(places, prompt, { conversation: "marco-task", interrupted: true, notice: "The sandbox was lost and is back." });
@@ -119,7 +119,7 @@ describe("the agent marco", () => {
     const first = staged(places, said([{ text: "Beginning.", calls: [exec("touch begun; sleep 60")] }, { text: "never" }]));
     const running = marco.run(first.context);
     await expect.poll(() => existsSync(join(places.workspace, "begun"))).toBe(true);
-    for (const { kill } of first.processes) kill("SIGKILL");
+    for (const each of first.processes) each.kill("SIGKILL");
     await running;
     const next = staged(places, said([{ text: "I had begun." }]), { conversation: "marco-task" });
     Object.assign(next.context.task, { task_id: "task2" });
