@@ -1,7 +1,7 @@
 /** Owns the page of one session: its transcript, live; the prompt box; and beside them what it is and costs. */
 
 import "../styles/session.css";
-import { useRoute } from "preact-iso";
+import { lazy, useRoute } from "preact-iso";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Session as SessionData } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
@@ -16,6 +16,25 @@ import { clock } from "../store/clock.ts";
 import { put, refresh, sessions } from "../store/fleet.ts";
 import { openSessionLog, type SessionLog } from "../store/session-log.ts";
 
+const Terminal = lazy(() => import("../components/terminal.tsx").then((module) => module.Terminal));
+const Workspace = lazy(() => import("../components/workspace.tsx").then((module) => module.Workspace));
+
+const VIEWS = [
+  { view: "transcript", name: "Transcript" },
+  { view: "terminal", name: "Terminal" },
+  { view: "files", name: "Files" },
+] as const;
+type View = (typeof VIEWS)[number]["view"];
+
+/** What the agent's commands printed, one part for each thing that printed. */
+function outputOf({ transcript }: SessionLog): string[] {
+  return transcript.items.flatMap((item) => {
+    if (item.kind === "terminal") return [item.text];
+    if (item.kind === "tool" && item.output !== null) return [`\u001b[2m$ ${item.summary ?? item.tool}\u001b[0m\n${item.output}\n`];
+    return [];
+  });
+}
+
 function useSession(id: string): { session: SessionData | null; error: unknown } {
   const [error, setError] = useState<unknown>(null);
   useEffect(() => {
@@ -25,7 +44,7 @@ function useSession(id: string): { session: SessionData | null; error: unknown }
   return { session: sessions.value.get(id)?.value ?? null, error };
 }
 
-function Head({ session, log }: { session: SessionData; log: SessionLog }) {
+function Head({ session, log, view, onView }: { session: SessionData; log: SessionLog; view: View; onView: (view: View) => void }) {
   void log.revision.value;
   const state = stateOf(session, log.transcript.now, clock.value);
   const live = log.state.value;
@@ -33,6 +52,7 @@ function Head({ session, log }: { session: SessionData; log: SessionLog }) {
   return (
     <header class="session-head">
       <div><h1>{session.name ?? session.agent}</h1><p class="row"><StateBadge state={state} /><span class="hint">{session.agent}{session.model ? ` · ${session.model}` : ""}</span>{live !== "live" && live !== "ended" && <span class="badge warn">{live === "waiting" ? "Reconnecting" : "Connecting"}</span>}</p></div>
+      <div class="groups" role="group" aria-label="View">{VIEWS.map((each) => <button key={each.view} type="button" aria-pressed={view === each.view} onClick={() => onView(each.view)}>{each.name}</button>)}</div>
       <div class="row">
         {session.status !== "terminated" && <button type="button" class="danger" onClick={() => confirm("End this session for good? Its log and files stay.") && act("The session was not ended", () => client.sessions.terminate(session.id))}>End session</button>}
       </div>
@@ -67,18 +87,21 @@ export function Session() {
   const log = useMemo(() => openSessionLog(id), [id]);
   useEffect(() => () => log.close(), [log]);
   const { items } = log.transcript;
+  const [view, setView] = useState<View>("transcript");
   if (error && !session) return <main class="page"><Fault error={error} /></main>;
   if (!session || !log.ready.value) return <main class="page"><Waiting what="Reading the session" /></main>;
   return (
     <main class="session">
-      <Head session={session} log={log} />
+      <Head session={session} log={log} view={view} onView={setView} />
       <div class="session-main">
         {log.failure.value !== null && <Fault error={log.failure.value} />}
-        <VirtualList
+        {view === "terminal" && <Terminal parts={outputOf(log)} label="What its commands printed" />}
+        {view === "files" && <div class="session-files"><Workspace sessionId={session.id} /></div>}
+        {view === "transcript" && <VirtualList
           count={items.length} revision={log.revision.value} keyOf={(i) => items[i]?.seq ?? i} label="What happened in this session" onTop={() => log.older()}
           render={(i) => { const item = items[i]; return item ? <ItemView item={item} /> : null; }}
           header={log.transcript.first > 1 ? <p class="hint older">{log.loadingOlder.value ? "Reading what was before …" : "Scroll up for what was before"}</p> : undefined}
-        />
+        />}
         <Composer session={session} />
       </div>
       <Beside session={session} log={log} />

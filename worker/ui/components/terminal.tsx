@@ -1,0 +1,80 @@
+/** Owns the terminal: an agent's output through xterm.js, with its colours and a search. Nothing is sent back, and links, titles and the clipboard stay out of its reach. */
+
+import "@xterm/xterm/css/xterm.css";
+import { FitAddon } from "@xterm/addon-fit";
+import { SearchAddon } from "@xterm/addon-search";
+import { Terminal as Xterm } from "@xterm/xterm";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Icon } from "./icon.tsx";
+
+const SCROLLBACK = 20_000;
+const nonce = document.querySelector<HTMLMetaElement>('meta[name="nonce"]')?.content ?? "";
+
+/** The page's document, with every style that is made through it carrying the nonce that the page's policy asks for. */
+const nonced = new Proxy(document, {
+  get(target, name) {
+    if (name === "createElement") {
+      return (tag: string) => {
+        const made = target.createElement(tag);
+        if (tag.toLowerCase() === "style") made.nonce = nonce;
+        return made;
+      };
+    }
+    const value: unknown = Reflect.get(target, name, target);
+    return typeof value === "function" ? (value.bind(target) as unknown) : value;
+  },
+});
+
+/** Only what draws is let through: everything that asks, names, links or copies is dropped before it is parsed. */
+function harmless(terminal: Xterm): void {
+  for (const id of [0, 1, 2, 4, 7, 8, 9, 10, 11, 12, 52, 104, 110, 111, 112, 133, 633, 777, 1337]) terminal.parser.registerOscHandler(id, () => true);
+  for (const final of ["c", "n", "t"]) terminal.parser.registerCsiHandler({ final }, () => true);
+  terminal.parser.registerCsiHandler({ prefix: "?", final: "n" }, () => true);
+  terminal.parser.registerCsiHandler({ prefix: ">", final: "c" }, () => true);
+  terminal.parser.registerDcsHandler({ final: "q" }, () => true);
+  terminal.parser.registerDcsHandler({ intermediates: "$", final: "q" }, () => true);
+}
+
+/** `parts`: the output so far; a part that was shown does not change, more come behind. */
+export function Terminal({ parts, label }: { parts: readonly string[]; label: string }) {
+  const place = useRef<HTMLDivElement>(null);
+  const shown = useRef<{ terminal: Xterm; search: SearchAddon; written: number; length: number } | null>(null);
+  const [wanted, setWanted] = useState("");
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return undefined;
+    const terminal = new Xterm({ disableStdin: true, convertEol: true, scrollback: SCROLLBACK, fontSize: 13, fontFamily: "ui-monospace, Menlo, Consolas, monospace", theme: { background: "#0f1218", foreground: "#d7dbe4" }, screenReaderMode: true, linkHandler: null, documentOverride: nonced, allowProposedApi: true });
+    const fit = new FitAddon();
+    const search = new SearchAddon();
+    terminal.loadAddon(fit);
+    terminal.loadAddon(search);
+    harmless(terminal);
+    terminal.open(element);
+    fit.fit();
+    const watcher = new ResizeObserver(() => fit.fit());
+    watcher.observe(element);
+    shown.current = { terminal, search, written: 0, length: 0 };
+    return () => {
+      watcher.disconnect();
+      terminal.dispose();
+      shown.current = null;
+    };
+  }, []);
+  useEffect(() => {
+    const now = shown.current;
+    if (!now) return;
+    const text = parts.join("");
+    if (text.length < now.length) now.terminal.reset();
+    now.terminal.write(text.slice(text.length < now.length ? 0 : now.length));
+    now.length = text.length;
+  });
+  return (
+    <section class="terminal" aria-label={label}>
+      <form class="row terminal-search" onSubmit={(event) => { event.preventDefault(); shown.current?.search.findNext(wanted); }}>
+        <label class="inline"><span class="visually-hidden">Search the output</span><input type="search" placeholder="Search the output" value={wanted} onInput={(event) => { setWanted(event.currentTarget.value); shown.current?.search.findNext(event.currentTarget.value, { incremental: true }); }} /></label>
+        <button type="submit" class="quiet" aria-label="Next"><Icon name="down" size={16} /></button>
+      </form>
+      <div ref={place} class="terminal-place" />
+    </section>
+  );
+}
