@@ -15,6 +15,11 @@ export interface Env extends ObjectsEnv {
   /** The key before it, while what was wrapped with that one is re-wrapped. */
   MARIONETTE_ENCRYPTION_KEY_PREVIOUS?: string;
   MARIONETTE_LOG_LEVEL?: string;
+  /** `1`: model providers may be at private addresses, as on one's own machine. */
+  MARIONETTE_GATEWAY_PRIVATE?: string;
+  /** Where the deployment's own model keys are good, where that is not the provider's own address. */
+  MARIONETTE_ANTHROPIC_BASE_URL?: string;
+  MARIONETTE_OPENAI_BASE_URL?: string;
   /** Seconds after its end that a session's events stay in its object; 60 by default. */
   MARIONETTE_ARCHIVE_AFTER_SECONDS?: string;
   /** Where sealed bytes are kept: `r2` (the default), or `s3`: S3, GCS or another store behind S3's interface. */

@@ -4,10 +4,13 @@ import { sql } from "drizzle-orm";
 import type { Projection } from "../../durable-objects/index.ts";
 import type { Env } from "../env.ts";
 import { accessOf } from "./access.ts";
+import { agentConfigsOf } from "./agent-configs.ts";
 import { openDatabase, type Database } from "./client.ts";
 import { dataKeysOf } from "./data-keys.ts";
+import { pricesOf } from "./prices.ts";
 import { projectionOf } from "./projection.ts";
 import { resourcesOf } from "./resources.ts";
+import { usageOf } from "./usage.ts";
 import { workspacesOf } from "./workspaces.ts";
 
 export interface Records {
@@ -15,6 +18,9 @@ export interface Records {
   lists: ReturnType<typeof resourcesOf>;
   dataKeys: ReturnType<typeof dataKeysOf>;
   workspaces: ReturnType<typeof workspacesOf>;
+  agentConfigs: ReturnType<typeof agentConfigsOf>;
+  prices: ReturnType<typeof pricesOf>;
+  usage: ReturnType<typeof usageOf>;
   projection: Projection;
   /** Throws where Postgres does not answer. */
   ping(): Promise<void>;
@@ -26,6 +32,9 @@ export function recordsOf(db: Database): Records {
     lists: resourcesOf(db),
     dataKeys: dataKeysOf(db),
     workspaces: workspacesOf(db),
+    agentConfigs: agentConfigsOf(db),
+    prices: pricesOf(db),
+    usage: usageOf(db),
     projection: projectionOf(db),
     ping: async () => {
       await db.execute(sql`select 1`);

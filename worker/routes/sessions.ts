@@ -5,6 +5,7 @@ import { sessionStub } from "../../durable-objects/index.ts";
 import { sessionCreate, sessionPatch, sessionStatus, type Session as SessionValue } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
+import { patchedModel, withModel } from "../gateway/session-model.ts";
 import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, pages, streams, takes } from "../openapi.ts";
 import { logAnswer } from "../streams/log.ts";
@@ -56,7 +57,7 @@ async function listed(c: Ctx, session: SessionValue): Promise<void> {
 export function sessionRoutes(app: App): void {
   app.openapi(create, async (c) => {
     const actor = actorOf(c);
-    const input = c.req.valid("json");
+    const input = await withModel(c, c.req.valid("json"));
     const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" } }, async (ids) => {
       const id = ids.id("session");
       const session = await call(() => sessionStub(c.env, id).create(actor, id, input.workspace_id ?? ids.id("workspace"), input));
@@ -68,7 +69,8 @@ export function sessionRoutes(app: App): void {
   app.openapi(list, async (c) => c.json(await c.get("records").lists.sessions(actorOf(c).tenant_id, c.req.valid("query")), 200));
   app.openapi(read, async (c) => c.json(await call(() => sessionStub(c.env, c.req.valid("param").id).read(actorOf(c))), 200));
   app.openapi(update, async (c) => {
-    const session = await call(() => sessionStub(c.env, c.req.valid("param").id).update(actorOf(c), c.req.valid("json")));
+    const patch = await patchedModel(c, c.req.valid("json"));
+    const session = await call(() => sessionStub(c.env, c.req.valid("param").id).update(actorOf(c), patch));
     await listed(c, session);
     return c.json(session, 200);
   });

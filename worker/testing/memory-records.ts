@@ -4,6 +4,7 @@ import type { ApiKey, Page, PageQuery, RunnerToken, Tenant } from "../../sdk/pro
 import type { Row } from "../../durable-objects/index.ts";
 import { decodeCursor } from "../db/page.ts";
 import type { Records } from "../db/records.ts";
+import { memoryGateway } from "./fake-gateway.ts";
 import { memoryStorage } from "./memory-storage.ts";
 
 type Kept<T> = T & { hash: string; previous?: { hash: string; until: Date } };
@@ -62,6 +63,7 @@ export function memoryRecords(): Records & { down: Error | null; keyReads: numbe
       return state.keyReads;
     },
     ...memoryStorage(up, () => [...rows.values()].flatMap((row) => (row.resource === "session" ? [row.value] : [])), () => [...tenants.keys()]),
+    ...memoryGateway(up),
     ping: async () => up(),
     projection: {
       apply: async (all) => {

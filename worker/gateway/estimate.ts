@@ -1,0 +1,41 @@
+/** Owns the most that a request can cost, from what it says before it is sent. Pure. */
+
+import type { ModelPrice } from "../../sdk/protocol/index.ts";
+import { costOf, NO_TOKENS, type Price } from "./prices.ts";
+
+/**
+ * Fewest bytes of a request that make one token. Text, code and JSON have three and more; two leaves room for the worst that is sent.
+ * Pictures and documents in base64 have far more bytes than tokens.
+ */
+const BYTES_PER_TOKEN = 2;
+/** Where neither the request nor the price book says how long an answer may be. */
+const LONGEST_ANSWER = 128_000;
+/** A picture or document that is only named by its address is fetched by the provider. */
+const LINKED_TOKENS = 20_000;
+
+export interface RequestSize {
+  /** Bytes of the whole body. */
+  bytes: number;
+  /** The limit that the request sets on the answer; null: none. */
+  max_output_tokens: number | null;
+  /** Answers asked for at once (`n`). */
+  answers: number;
+  /** Pictures and documents that are named by address. */
+  linked: number;
+}
+
+export interface Largest {
+  cost_usd: number | null;
+  tokens: number;
+}
+
+/** Tokens in at their dearest (as written to the cache for an hour), and the longest answer. */
+export function largestOf(size: RequestSize, { price }: Price): Largest {
+  const input = Math.ceil(size.bytes / BYTES_PER_TOKEN) + size.linked * LINKED_TOKENS;
+  const output = (size.max_output_tokens ?? price?.max_output_tokens ?? LONGEST_ANSWER) * size.answers;
+  return { tokens: input + output, cost_usd: price && costOf(dearest(price), { ...NO_TOKENS, input, output }) };
+}
+
+function dearest(price: ModelPrice): ModelPrice {
+  return { match: price.match, output: price.output, input: Math.max(price.input, price.cache_write ?? 0, price.cache_write_1h ?? 0, price.cache_read ?? 0) };
+}
