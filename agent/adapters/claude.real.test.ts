@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { CLIS, missingCli } from "../../test/support/clis.ts";
@@ -142,5 +142,52 @@ describe.skipIf(missing !== null)(`claude against the real Claude Code${missing 
     expect(await claude.run(keyless.context)).toMatchObject({ status: "failed", error: { code: "key_missing" } });
     const lost = on("hi", { conversation: "11111111-1111-4111-8111-111111111111" });
     expect(await claude.run(lost.context)).toMatchObject({ status: "failed", error: { code: "agent_failed", message: expect.stringContaining("No conversation found") as string } });
+  });
+
+  /** Runs a task until its second question waits, kills the agent, and gives its conversation to another home. */
+  async function killedWhileAsking(steps: StepInput[], { home, workspace }: { home: string; workspace: string }, signal: "SIGKILL" | "SIGTERM") {
+    let asked = 0;
+    const first = on(steps, { home, workspace, gate: () => (++asked === 2 ? new Promise(() => {}) : { allow: true }) });
+    const running = claude.run(first.context);
+    await vi.waitFor(() => expect(first.asked).toHaveLength(2), { timeout: 20_000 });
+    // What Claude has done it writes down a moment later: only then is it known after SIGKILL. (A runner ends it with SIGTERM first, and then it writes at once.)
+    const projects = join(home, ".claude/projects");
+    const written = () => readdirSync(projects, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".jsonl")).map((name) => readFileSync(join(projects, name), "utf8")).join("");
+    if (signal === "SIGKILL") await vi.waitFor(() => expect(written().includes('"tool_result"')).toBe(true), { timeout: 10_000 });
+    first.processes[0]?.kill(signal);
+    const { conversation } = await running;
+    const elsewhere = directories();
+    for (const path of claude.stateFiles(first.context.launch)) if (existsSync(join(home, path))) cpSync(join(home, path), join(elsewhere.home, path), { recursive: true });
+    return { conversation, elsewhere, second: first.asked[1] };
+  }
+  const TWICE: StepInput[] = [{ text: "One.", calls: [{ tool: "Bash", input: { command: "echo one >> ran" } }] }, { text: "Two.", calls: [{ tool: "Bash", input: { command: "echo two >> ran" } }] }, { text: "All done." }];
+
+  it.each(["SIGKILL", "SIGTERM"] as const)("goes on with the turn in which %s ended it, in another home: what is done is not done again, and it asks the same again", async (signal) => {
+    using own = directories();
+    const { conversation, elsewhere, second } = await killedWhileAsking(TWICE, own, signal);
+    using there = elsewhere;
+    const next = on(TWICE, { home: there.home, workspace: own.workspace, conversation, interrupted: true, notice: "The session was moved; processes were lost." });
+    expect(await claude.run(next.context)).toMatchObject({ status: "completed", result: "All done.", conversation });
+    expect(next.asked.map(({ tool, input }) => [tool, (input as { command: string }).command])).toEqual([["Bash", "echo two >> ran"]]);
+    expect(next.asked[0]?.input).toEqual(second?.input);
+    expect(readFileSync(join(own.workspace, "ran"), "utf8")).toBe("one\ntwo\n");
+    expect(JSON.stringify(model.asked().at(-1)?.body).includes("The session was moved; processes were lost.")).toBe(true);
+  });
+
+  it("is told to go on where it has no turn of its own to go on with", async () => {
+    using own = directories();
+    const first = on([{ text: "Whole." }], own);
+    const { conversation } = await claude.run(first.context);
+    const next = on("never seen", { ...own, conversation, interrupted: true });
+    expect(await claude.run(next.context)).toMatchObject({ status: "completed" });
+    expect(JSON.stringify(model.asked().at(-1)?.body).includes("interrupted_turn")).toBe(true);
+  });
+
+  it("reads the notice before its prompt", async () => {
+    using own = directories();
+    expect(await claude.run(on("Hello there.", { ...own, notice: "Resumed on another host." }).context)).toMatchObject({ status: "completed", result: "Heard: Hello there." });
+    const body = JSON.stringify(model.asked().at(-1)?.body);
+    expect(body.indexOf("Resumed on another host.")).toBeGreaterThan(0);
+    expect(body.indexOf("Resumed on another host.")).toBeLessThan(body.indexOf("Hello there."));
   });
 });

@@ -51,6 +51,8 @@ class ClaudeTask {
   /** A turn has begun that nobody prompted. */
   #continuing = false;
   #prompting: NodeJS.Timeout | undefined;
+  #prompted = false;
+  #noticed = false;
   #conversation: string | null;
   #result: RecordOf<"result"> | null = null;
   #fault: RunError | null = null;
@@ -61,14 +63,12 @@ class ClaudeTask {
   #afterword: NodeJS.Timeout | undefined;
 
   constructor(context: AdapterContext) {
-    const { conversation, interrupted, notice } = context.task;
+    const { conversation, interrupted } = context.task;
     const goesOn = interrupted && conversation !== null;
     this.#context = context;
     this.#conversation = conversation;
     this.#events = new ClaudeEvents({ workspace: context.workspace, resumed: conversation !== null, now: () => performance.now() });
-    // Of a turn that goes on by itself, only the instructions can say what has happened.
-    const told = goesOn && notice !== null ? ["--append-system-prompt", noticeText(notice)] : [];
-    const args = [...ARGS, ...(conversation === null ? [] : ["--resume", conversation]), ...told, ...(context.model === null ? [] : ["--model", context.model]), ...context.launch.args];
+    const args = [...ARGS, ...(conversation === null ? [] : ["--resume", conversation]), ...(context.model === null ? [] : ["--model", context.model]), ...context.launch.args];
     this.#process = context.start(args, { ...ENV, ...(goesOn && CONTINUE), ...(context.apiKey && { ANTHROPIC_API_KEY: context.apiKey.reveal() }) });
   }
 
@@ -95,6 +95,14 @@ class ClaudeTask {
       clearTimeout(this.#afterword);
       for (const ask of this.#asks.values()) ask.abort();
     }
+  }
+
+  /** A turn that goes on by itself takes no prompt and no new instructions: what has happened since is told with its first call. */
+  #told(): { additionalContext?: string } {
+    const { notice } = this.#context.task;
+    if (!this.#continuing || this.#prompted || this.#noticed || notice === null) return {};
+    this.#noticed = true;
+    return { additionalContext: noticeText(notice) };
   }
 
   async #line(line: Line): Promise<void> {
@@ -151,6 +159,7 @@ class ClaudeTask {
   }
 
   #prompt(): void {
+    this.#prompted = true;
     const content = turnTexts(this.#context.task).map((text) => ({ type: "text", text }));
     this.#send({ type: "user", message: { role: "user", content }, parent_tool_use_id: null, session_id: "" });
   }
@@ -161,7 +170,7 @@ class ClaudeTask {
    */
   #request({ request_id, request }: RecordOf<"control_request">): void {
     if (request.subtype === "hook_callback") {
-      this.#answer(request_id, { hookSpecificOutput: { hookEventName: "PreToolUse", permissionDecision: "ask", permissionDecisionReason: "Marionette decides" } });
+      this.#answer(request_id, { hookSpecificOutput: { hookEventName: "PreToolUse", permissionDecision: "ask", permissionDecisionReason: "Marionette decides", ...this.#told() } });
     } else if (request.subtype === "can_use_tool") {
       void this.#ask(request_id, request.tool_name ?? "unknown", request.input ?? {}, request.tool_use_id);
     } else {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { CLIS, missingCli } from "../../test/support/clis.ts";
@@ -128,5 +128,24 @@ describe.skipIf(missing !== null)(`codex against the real Codex${missing === nul
     expect(await codex.run(lost.context)).toMatchObject({ status: "failed", error: { code: "agent_failed", hint: expect.stringContaining("new session") as string } });
     const noKeyNeeded = on("hi", { apiKey: null });
     expect(await codex.run(noKeyNeeded.context)).toMatchObject({ status: "completed", result: "Heard: hi" });
+  });
+
+  it("goes on in a new turn after it was killed while asking, in another home, and hears the notice first", async () => {
+    using own = directories();
+    using there = directories();
+    let asked = 0;
+    const steps: StepInput[] = [{ calls: [shell("echo one >> ran")] }, { calls: [shell("echo two >> ran")] }, { text: "All done." }];
+    const first = on(steps, { ...own, gate: () => (++asked === 2 ? new Promise(() => {}) : { allow: true }) });
+    const running = codex.run(first.context);
+    await vi.waitFor(() => expect(first.asked).toHaveLength(2), { timeout: 20_000 });
+    first.processes[0]?.kill("SIGKILL");
+    const { conversation } = await running;
+    for (const path of codex.stateFiles(first.context.launch)) cpSync(join(own.home, path), join(there.home, path), { recursive: true });
+    const next = on(steps, { home: there.home, workspace: own.workspace, conversation, interrupted: true, notice: "The session was moved; processes were lost." });
+    expect(await codex.run(next.context)).toMatchObject({ status: "completed", conversation });
+    const body = JSON.stringify(model.asked().at(-1)?.body);
+    expect(body).toContain("interrupted_turn");
+    expect(body).toContain("The session was moved; processes were lost.");
+    expect(readFileSync(join(own.workspace, "ran"), "utf8").split("\n").filter((line) => line === "one")).toHaveLength(1);
   });
 });
