@@ -16,6 +16,7 @@ const WITHHELD = /^(ANTHROPIC_(API_KEY|AUTH_TOKEN|BASE_URL)|OPENAI_(API_KEY|BASE
 const number = z.coerce.number();
 const settings = z.object({
   MARCO_PROVIDER: z.enum(["anthropic", "openai-compatible"]).optional(),
+  /** An endpoint that is called directly, with MARCO_API_KEY if it wants a key; never with what is for the gateway. */
   MARCO_BASE_URL: z.url().optional(),
   MARCO_MAX_MODEL_CALLS: number.int().min(1).optional(),
   MARCO_MAX_COST_USD: number.positive().optional(),
@@ -46,14 +47,18 @@ export function settingsOf(env: Environment, asked: string | null): Settings {
   const model = asked ?? DEFAULT_MODEL;
   const which = (name: string): "anthropic" | "openai-compatible" => given.MARCO_PROVIDER ?? (name.startsWith("claude") ? "anthropic" : "openai-compatible");
   const providerFor = (name: string): ModelProvider => {
+    const direct = given.MARCO_BASE_URL;
+    const ownKey = env["MARCO_API_KEY"];
+    // The token of the gateway is good for nothing else, and nobody else is to see it.
+    const keyOf = (variable: string) => (direct === undefined ? env[variable] : (ownKey ?? (env["MARIONETTE_GATEWAY_URL"] === undefined ? env[variable] : undefined)));
     if (which(name) === "anthropic") {
-      const apiKey = env["ANTHROPIC_API_KEY"] ?? env["ANTHROPIC_AUTH_TOKEN"];
-      const baseURL = given.MARCO_BASE_URL ?? given.ANTHROPIC_BASE_URL;
+      const apiKey = keyOf("ANTHROPIC_API_KEY") ?? keyOf("ANTHROPIC_AUTH_TOKEN");
+      const baseURL = direct ?? given.ANTHROPIC_BASE_URL;
       if (!apiKey && baseURL === undefined) throw new Error(`there is no key for ${name}: give the session an api_key, or set ANTHROPIC_API_KEY`);
       return new AnthropicProvider({ apiKey: apiKey ?? "none", ...(baseURL !== undefined && { baseURL }) });
     }
-    const apiKey = env["OPENAI_API_KEY"];
-    const baseURL = given.MARCO_BASE_URL ?? given.OPENAI_BASE_URL;
+    const apiKey = keyOf("OPENAI_API_KEY");
+    const baseURL = direct ?? given.OPENAI_BASE_URL;
     // An endpoint of one's own may want no key.
     if (!apiKey && baseURL === undefined) throw new Error(`there is no key for ${name}: give the session an api_key, set OPENAI_API_KEY, or name the endpoint with --base-url`);
     return new OpenAICompatibleProvider({ apiKey, baseURL: baseURL ?? OPENAI });

@@ -38,23 +38,13 @@ async function readAll(io: Io): Promise<string> {
 
 export const modelKeyOptions = {   apiKeyEnv: text("NAME", "variable that holds the model provider's key; `none` gives none (default for claude: ANTHROPIC_API_KEY, codex: OPENAI_API_KEY, marco: by its model)") };
 
-export const baseUrlOption = { baseUrl: text("URL", "endpoint of the model, for claude, codex and marco: https://openrouter.ai/api/v1, http://localhost:11434/v1, …") };
+export const baseUrlOption = { baseUrl: text("URL", "where the key is valid, if not at the provider itself: https://openrouter.ai/api/v1, …") };
 
 const USUAL: Readonly<Record<string, string>> = { claude: "ANTHROPIC_API_KEY", codex: "OPENAI_API_KEY" };
-const BASE_URL: Readonly<Record<string, string>> = { claude: "ANTHROPIC_BASE_URL", codex: "OPENAI_BASE_URL", marco: "MARCO_BASE_URL" };
 
 /** The variable that usually holds the key of the agent's provider; marco's provider is chosen by its model. */
 function usualKey(agent: string, model: string | undefined): string | undefined {
   return agent === "marco" ? ((model ?? "claude").startsWith("claude") ? "ANTHROPIC_API_KEY" : "OPENAI_API_KEY") : USUAL[agent];
-}
-
-/** The session's environment with the model's endpoint in it, under the name by which the agent knows it. */
-export function modelEnvironment(agent: string, baseUrl: string | undefined, env: Record<string, string> | undefined): Record<string, string> | undefined {
-  if (baseUrl === undefined) return env;
-  const name = BASE_URL[agent];
-  if (name === undefined) throw new UserError(`--base-url is for ${Object.keys(BASE_URL).join(", ")}; '${agent}' may know a variable for it`, "give it with --env NAME=URL");
-  if (!URL.canParse(baseUrl)) throw new UserError(`--base-url '${baseUrl}' is not a URL`);
-  return { ...env, [name]: baseUrl };
 }
 
 /** The model provider's key for an agent, from the variable that was named or is usual for it; said on stderr where nobody named it. */

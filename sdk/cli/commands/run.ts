@@ -5,7 +5,7 @@ import type { Context } from "../context.ts";
 import { followTask } from "../follow/task.ts";
 import { EXIT, UserError } from "../io.ts";
 import { flag, text } from "../option.ts";
-import { modelEnvironment, modelKey, readPrompt } from "./input.ts";
+import { modelKey, readPrompt } from "./input.ts";
 import { sessionOptions } from "./sessions.ts";
 import { isInteractive, taskOptions } from "./tasks.ts";
 import type { Session } from "../../protocol/index.ts";
@@ -80,8 +80,8 @@ async function create(context: Context, chosen: Chosen, signal: AbortSignal): Pr
   const agent = chosen.agent ?? "claude";
   const session = await context.client.sessions.create(
     {
-      agent, name: chosen.name, model: chosen.model, pool: chosen.pool, provider: chosen.provider, selector: chosen.selector, env: modelEnvironment(agent, chosen.baseUrl, chosen.env),
-      labels: chosen.label, edit_mode: chosen.editMode, api_key: modelKey(context, agent, chosen.apiKeyEnv, chosen.model),
+      agent, name: chosen.name, model: chosen.model, pool: chosen.pool, provider: chosen.provider, selector: chosen.selector, env: chosen.env,
+      labels: chosen.label, edit_mode: chosen.editMode, api_key: modelKey(context, agent, chosen.apiKeyEnv, chosen.model), base_url: chosen.baseUrl,
     },
     { signal },
   );

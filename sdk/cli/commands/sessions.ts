@@ -6,7 +6,7 @@ import { defineCommand } from "../command.ts";
 import { UserError } from "../io.ts";
 import { choice, flag, needed, pairs, text, whole, words } from "../option.ts";
 import { sessionColumns, sessionFields } from "../output/views.ts";
-import { baseUrlOption, modelEnvironment, modelKey, modelKeyOptions } from "./input.ts";
+import { baseUrlOption, modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 import { printLog } from "./log.ts";
 
@@ -38,7 +38,7 @@ export const sessionCommands = [
     ],
     async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, env, pool, provider, selector, editMode, runnerLifecycle }) {
       const session = await context.client.sessions.create({
-        agent, name, model, pool, provider, selector, env: modelEnvironment(agent, baseUrl, env), labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv, model),
+        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl,
       });
       if (context.out.quiet && !context.out.structured) context.out.line(session.id);
       else context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
