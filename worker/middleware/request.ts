@@ -55,22 +55,22 @@ export function framed(recordsFor: (env: Env) => Records) {
   });
 }
 
-const tooLarge = () => new Failure("payload_too_large", `body: larger than ${MAX_BODY_BYTES} bytes`, { details: { body: `at most ${MAX_BODY_BYTES} bytes` } });
+const tooLarge = (max: number) => new Failure("payload_too_large", `body: larger than ${max} bytes`, { details: { body: `at most ${max} bytes` } });
 
 /** Most bytes of a body that are taken and thrown away, so that its sender, who does not listen while it sends, hears the refusal. */
-const MAX_DISCARDED_BYTES = 4 * MAX_BODY_BYTES;
+const MAX_DISCARDED_BYTES = 3 * MAX_BODY_BYTES;
 
-/** The body's bytes; throws where there are more than may be, without keeping them. */
-async function readCapped(body: ReadableStream<Uint8Array>, stated: number): Promise<Uint8Array> {
+/** The body's bytes, at most `max`; throws where there are more, without keeping them. */
+export async function readCapped(body: ReadableStream<Uint8Array>, stated: number, max = MAX_BODY_BYTES): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const part of body) {
     size += part.byteLength;
-    if (size > MAX_DISCARDED_BYTES) break;
-    if (size <= MAX_BODY_BYTES && stated <= MAX_BODY_BYTES) parts.push(part);
+    if (size > max + MAX_DISCARDED_BYTES) break;
+    if (size <= max && stated <= max) parts.push(part);
     else parts.length = 0;
   }
-  if (size > MAX_BODY_BYTES || stated > MAX_BODY_BYTES) throw tooLarge();
+  if (size > max || stated > max) throw tooLarge(max);
   const whole = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {

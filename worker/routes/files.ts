@@ -32,6 +32,35 @@ async function holder(c: Ctx, actor: Actor, sessionId: string): Promise<{ hostId
 
 const bytesOf = (base64: string) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 
+/** A file of a workspace from the host that holds it. */
+export async function hostFile(c: Ctx, hostId: string, workspaceId: string, wanted: string): Promise<Response> {
+  const actor = actorOf(c);
+  const piece = (offset: number) => call(() => hostStub(c.env, hostId).readFile(actor, workspaceId, wanted, offset, PIECE_BYTES));
+
+  const first = await piece(0);
+  const name = encodeURIComponent(wanted.toWellFormed().split("/").at(-1) ?? "file");
+  const headers = { "content-type": "application/octet-stream", "content-disposition": `attachment; filename*=UTF-8''${name}`, "last-modified": new Date(first.modified_at).toUTCString() };
+  if (c.req.raw.method === "HEAD") return c.body(null, 200, { ...headers, "content-length": String(first.size) });
+
+  let next: Uint8Array | null = bytesOf(first.base64);
+  let offset = 0;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        next ??= bytesOf((await piece(offset)).base64);
+        const length = Math.min(next.byteLength, first.size - offset);
+        // A file that shrank ends early, and the client sees from the length that it did.
+        if (length > 0) controller.enqueue(next.subarray(0, length));
+        offset += length;
+        next = null;
+        if (length === 0 || offset >= first.size) controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body.pipeThrough(new FixedLengthStream(first.size)), { headers });
+}
+
 export function fileRoutes(app: App): void {
   app.openapi(list, async (c) => {
     const actor = actorOf(c);
@@ -44,29 +73,6 @@ export function fileRoutes(app: App): void {
     const actor = actorOf(c);
     const { path: wanted } = c.req.valid("query");
     const { hostId, workspaceId } = await holder(c, actor, c.req.valid("param").id);
-    const piece = (offset: number) => call(() => hostStub(c.env, hostId).readFile(actor, workspaceId, wanted, offset, PIECE_BYTES));
-
-    const first = await piece(0);
-    const name = encodeURIComponent(wanted.toWellFormed().split("/").at(-1) ?? "file");
-    const headers = { "content-type": "application/octet-stream", "content-disposition": `attachment; filename*=UTF-8''${name}`, "last-modified": new Date(first.modified_at).toUTCString() };
-    if (c.req.raw.method === "HEAD") return c.body(null, 200, { ...headers, "content-length": String(first.size) });
-
-    let next: Uint8Array | null = bytesOf(first.base64);
-    let offset = 0;
-    const body = new ReadableStream<Uint8Array>(
-      {
-        async pull(controller) {
-          next ??= bytesOf((await piece(offset)).base64);
-          const length = Math.min(next.byteLength, first.size - offset);
-          // A file that shrank ends early, and the client sees from the length that it did.
-          if (length > 0) controller.enqueue(next.subarray(0, length));
-          offset += length;
-          next = null;
-          if (length === 0 || offset >= first.size) controller.close();
-        },
-      },
-      { highWaterMark: 0 },
-    );
-    return new Response(body.pipeThrough(new FixedLengthStream(first.size)), { headers });
+    return hostFile(c, hostId, workspaceId, wanted);
   });
 }
