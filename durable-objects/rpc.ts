@@ -1,9 +1,11 @@
 /** Owns the calls that objects offer the worker and one another; failures travel as data (`Result`), never as thrown classes. */
 
 import type {
-  Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Permission, PermissionApprove, PermissionDeny, Result,
-  Run, RunError, RunnerReport, Session, SessionCreate, SessionHistory, SessionPatch, Spawned, SpawnSpec, Task, TaskCreate,
+  Capsule, Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Page, Permission, PermissionApprove, PermissionDeny, Result,
+  Resumed, Run, RunError, RunnerReport, Session, SessionCreate, SessionFork, SessionHistory, SessionPatch, SessionResume, SessionSuspend, Spawned,
+  SpawnSpec, Suspended, SuspendStrategy, Task, TaskCreate,
 } from "../sdk/protocol/index.ts";
+import type { SessionGatewayRpc, TenantGatewayRpc } from "./model-rpc.ts";
 
 /** Who calls. An object answers `not_found` where `tenant_id` is not its own. */
 export interface Actor {
@@ -31,12 +33,30 @@ export interface RunClaim {
   epoch: number;
 }
 
-export interface SessionRpc {
+/** The point of another session that a new one begins with. `needs_key`: that session was given a model key, which does not travel. */
+export interface ForkOrigin {
+  capsule: Capsule;
+  needs_key: boolean;
+}
+export interface ForkSource extends ForkOrigin {
+  input: SessionCreate;
+}
+
+export interface SessionRpc extends SessionGatewayRpc {
   /** Idempotent by id: a second create of the same id answers the session as it is. */
-  create(actor: Actor, id: string, workspaceId: string, input: SessionCreate): Promise<Result<Session>>;
+  create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: ForkOrigin): Promise<Result<Session>>;
   read(actor: Actor): Promise<Result<Session>>;
   update(actor: Actor, patch: SessionPatch): Promise<Result<Session>>;
   terminate(actor: Actor): Promise<Result<Session>>;
+  /** `conflict` with `details.instead` (what would work) where it cannot be, and with `details.strategies` where the provider lacks the strategy. */
+  suspend(actor: Actor, input: SessionSuspend): Promise<Result<Session>>;
+  /** A session that is active, or on its way, is answered as it is. */
+  resume(actor: Actor, input: SessionResume): Promise<Result<Session>>;
+  /** Newest first. */
+  listCapsules(actor: Actor, query: { limit: number; offset: number }): Promise<Result<Page<Capsule>>>;
+  readCapsule(actor: Actor, capsuleId: string): Promise<Result<Capsule>>;
+  /** What a new session is made of that goes on from a point of this one; its capsule is kept from now on. `conflict` with `details.points` where the point is gone. */
+  forkSource(actor: Actor, at: Pick<SessionFork, "seq" | "task_id" | "capsule_id">): Promise<Result<ForkSource>>;
 
   /** Idempotent by task id. */
   createTask(actor: Actor, taskId: string, input: TaskCreate): Promise<Result<Task>>;
@@ -85,8 +105,8 @@ export interface LeaseRequest {
   agent: string;
   provider: string | null;
   selector: string | null;
-  /** The only host that will do, because it holds the workspace. */
-  host_id: string | null;
+  /** The host that has the workspace's files. `must`: no other will do, because they are nowhere else. */
+  host: { host_id: string; must: boolean } | null;
 }
 export type LeaseAnswer = { granted: true; host_id: string } | { granted: false; reason: string };
 
@@ -110,6 +130,12 @@ export interface HostRpc {
   destroy(runnerId: string, reason: string): Promise<void>;
   /** Forget what is held in memory for a session. */
   forget(sessionId: string): Promise<void>;
+  /** Holds a runner whose session has its capsule, or ends it, as the answer says. `unavailable` where the daemon is not connected. */
+  suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Result<Suspended>>;
+  /** Lets a held runner go on. */
+  resume(runnerId: string): Promise<Result<Resumed>>;
+  /** Removes the host's copy of a session's files; `conflict` while a runner uses them. */
+  discardFiles(sessionId: string, workspaceId: string): Promise<Result<null>>;
   drain(actor: Actor, draining: boolean): Promise<Result<Host>>;
   listFiles(actor: Actor, workspaceId: string, path: string): Promise<Result<FileEntry[]>>;
   readFile(actor: Actor, workspaceId: string, path: string, offset: number, length: number): Promise<Result<FileContent>>;
@@ -155,7 +181,7 @@ export type IdempotencyAnswer =
   | { state: "done"; status: number; body: string }
   | { state: "other_body" };
 
-export interface TenantRpc {
+export interface TenantRpc extends TenantGatewayRpc {
   /** Appends a session's events to the bus; idempotent: events at or below the session's last known seq are dropped. */
   publish(sessionId: string, events: BusEvent[]): Promise<void>;
   readBus(query: BusQuery): Promise<BusPage>;

@@ -9,6 +9,8 @@ import {
 
 /** Starting a sandbox may take so long; a daemon that does not answer by then is not there. */
 export const SPAWN_TIMEOUT_MS = 30_000;
+/** Saving a sandbox's files may take so long. */
+const SUSPEND_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 10_000;
 const HELLO_TIMEOUT_MS = 10_000;
 /** A listing of 10,000 entries, or 1 MiB of a file in base64. */
@@ -23,6 +25,7 @@ export interface LinkListener {
 }
 
 type Method = Exclude<keyof Daemon, symbol>;
+const PATIENCE: Readonly<Partial<Record<Method, number>>> = { spawn: SPAWN_TIMEOUT_MS, destroy: SPAWN_TIMEOUT_MS, suspend: SUSPEND_TIMEOUT_MS, resume: SPAWN_TIMEOUT_MS, discardFiles: SUSPEND_TIMEOUT_MS };
 
 export class DaemonLink {
   readonly #socket: WebSocket;
@@ -68,13 +71,13 @@ export class DaemonLink {
   async call<T>(method: Method, args: readonly unknown[], answer: z.ZodType<T>): Promise<T> {
     const daemon = this.#daemon;
     if (!daemon) throw new Error("the daemon is not connected");
-    const orders = method === "spawn" || method === "destroy" || method === "forget";
+    const orders = method === "spawn" || method === "destroy" || method === "forget" || method === "suspend" || method === "resume";
     let timer: ReturnType<typeof setTimeout> | null = null;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         this.close(CLOSE.protocol, `no answer to ${method}`);
         reject(new Error(`no answer to ${method}`));
-      }, method === "spawn" || method === "destroy" ? SPAWN_TIMEOUT_MS : CALL_TIMEOUT_MS);
+      }, PATIENCE[method] ?? CALL_TIMEOUT_MS);
     });
     try {
       const invoke = daemon[method] as unknown as (...args: readonly unknown[]) => PromiseLike<unknown>;

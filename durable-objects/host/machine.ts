@@ -18,6 +18,8 @@ export interface WantedRunner {
   isolation: string | null;
   /** The daemon has said that it runs. Before, the session is answered by its own call. */
   started: boolean;
+  /** Frozen or saved for a suspended session. */
+  suspended: boolean;
   created_at: string;
 }
 
@@ -45,6 +47,10 @@ export type HostEvent =
   | { type: "drain"; draining: boolean }
   | { type: "spawn"; runner_id: string; session_id: string; epoch: number; provider: string | null }
   | { type: "spawned"; runner_id: string; answer: Spawned }
+  /** The daemon holds the runner, or lets it go on. */
+  | { type: "held"; runner_id: string; suspended: boolean }
+  /** The daemon has ended the runner itself, as its session asked: nobody need be told. */
+  | { type: "ended"; runner_id: string; reason: string }
   | { type: "destroy"; runner_id: string; reason: string }
   | { type: "forget"; session_id: string }
   | { type: "forgotten"; session_id: string };
@@ -79,10 +85,10 @@ export function hostOf(state: State): Host | null {
   };
 }
 
-/** The runners that the daemon has said to run. */
+/** The runners that the daemon has said to run, or to hold. */
 export function running(state: State): RunnerReport[] {
-  return [...state.runners.values()].flatMap(({ runner_id, session_id, epoch, provider, sandbox, isolation, started }) =>
-    started ? [{ runner_id, session_id, epoch, provider, sandbox, isolation, state: "running", exit_code: null, reason: null }] : [],
+  return [...state.runners.values()].flatMap(({ runner_id, session_id, epoch, provider, sandbox, isolation, started, suspended }) =>
+    started ? [{ runner_id, session_id, epoch, provider, sandbox, isolation, state: suspended ? "suspended" : "running", exit_code: null, reason: null }] : [],
   );
 }
 
@@ -179,7 +185,7 @@ function take(turn: Turn, event: HostEvent): void {
       turn.displace(event);
       if (turn.get(event.runner_id)) return;
       const { runner_id, session_id, epoch } = event;
-      turn.put({ runner_id, session_id, epoch, provider: event.provider ?? turn.state.info?.default_provider ?? "", sandbox: null, isolation: null, started: false, created_at: turn.at });
+      turn.put({ runner_id, session_id, epoch, provider: event.provider ?? turn.state.info?.default_provider ?? "", sandbox: null, isolation: null, started: false, suspended: false, created_at: turn.at });
       return;
     }
     case "spawned": {
@@ -189,6 +195,16 @@ function take(turn: Turn, event: HostEvent): void {
         const { provider, sandbox, isolation } = event.answer;
         turn.put({ ...runner, provider, sandbox, isolation, started: true });
       } else if (!runner.started) turn.remove(runner, event.answer.error.message);
+      return;
+    }
+    case "held": {
+      const runner = turn.get(event.runner_id);
+      if (runner && runner.suspended !== event.suspended) turn.put({ ...runner, suspended: event.suspended });
+      return;
+    }
+    case "ended": {
+      const runner = turn.get(event.runner_id);
+      if (runner) turn.remove(runner, event.reason);
       return;
     }
     case "destroy": {
@@ -216,7 +232,7 @@ function hello(turn: Turn, { join, info, reports }: Extract<HostEvent, { type: "
   const destroy: string[] = [];
   for (const each of reports) {
     if (turn.get(each.runner_id)) report(turn, each);
-    else if (each.state === "running") destroy.push(each.runner_id);
+    else if (each.state !== "exited") destroy.push(each.runner_id);
   }
   const there = new Set(reports.map(({ runner_id }) => runner_id));
   for (const runner of turn.state.runners.values()) if (runner.started && !there.has(runner.runner_id)) turn.gone(runner, "its host does not have it any more");
@@ -229,5 +245,5 @@ function report(turn: Turn, said: RunnerReport): void {
   if (!runner) return;
   turn.set({ last_seen_at: turn.at });
   if (said.state === "exited") return turn.gone(runner, said.reason ?? (said.exit_code === null ? "it ended" : `it ended with exit code ${said.exit_code}`));
-  turn.put({ ...runner, provider: said.provider, sandbox: said.sandbox, isolation: said.isolation, started: true });
+  turn.put({ ...runner, provider: said.provider, sandbox: said.sandbox, isolation: said.isolation, started: true, suspended: said.state === "suspended" });
 }

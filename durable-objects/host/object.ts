@@ -3,8 +3,9 @@
 import { DurableObject } from "cloudflare:workers";
 import * as z from "zod";
 import {
-  CLOSE, fail, fileContent, fileEntry, HOST_LINK_VERSION, ok, spawned,
-  type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type RunnerReport, type Spawned, type SpawnSpec,
+  CLOSE, fail, fileContent, fileEntry, HOST_LINK_VERSION, ok, resumed, spawned, suspended,
+  type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type Resumed, type RunnerReport, type Spawned, type SpawnSpec,
+  type Suspended, type SuspendStrategy,
 } from "../../sdk/protocol/index.ts";
 import { alarmMove } from "../base/deadlines.ts";
 import { poolStub, sessionStub, type ObjectsEnv, type PortsOf } from "../ports.ts";
@@ -76,6 +77,43 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
 
     async forget(sessionId: string): Promise<void> {
       this.#step({ type: "forget", session_id: sessionId });
+    }
+
+    async suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Result<Suspended>> {
+      if (!this.#link) return this.#away();
+      // Nothing of it is wanted here any more: what there was, its daemon has ended.
+      if (!this.#state.runners.has(runnerId)) return ok({ ok: false, error: { code: "runner_lost", message: "its host does not have this runner any more" } });
+      try {
+        const answer = await this.#link.call("suspend", [runnerId, strategy, fallback], suspended);
+        const held = answer.ok && (answer.strategy === "pause" || answer.strategy === "snapshot");
+        if (held) this.#step({ type: "held", runner_id: runnerId, suspended: true });
+        else if (answer.ok) this.#step({ type: "ended", runner_id: runnerId, reason: `suspended: ${answer.strategy}` });
+        return ok(answer);
+      } catch {
+        return this.#away();
+      }
+    }
+
+    async resume(runnerId: string): Promise<Result<Resumed>> {
+      if (!this.#link) return this.#away();
+      if (!this.#state.runners.has(runnerId)) return ok({ ok: false, gone: true, error: { code: "runner_lost", message: "its host does not have this runner any more" } });
+      try {
+        const answer = await this.#link.call("resume", [runnerId], resumed);
+        if (answer.ok) this.#step({ type: "held", runner_id: runnerId, suspended: false });
+        return ok(answer);
+      } catch {
+        return this.#away();
+      }
+    }
+
+    async discardFiles(sessionId: string, workspaceId: string): Promise<Result<null>> {
+      if (!this.#link) return this.#away();
+      try {
+        await this.#link.call("discardFiles", [sessionId, workspaceId], z.unknown());
+        return ok(null);
+      } catch (error) {
+        return fail("conflict", `the files are in use, or could not be removed: ${String(error).slice(0, 300)}`);
+      }
     }
 
     async drain(actor: Actor, draining: boolean): Promise<Result<Host>> {

@@ -17,6 +17,8 @@ function request(n: number, more: Partial<LeaseRequest> = {}): PoolEvent {
   const conditions = parseSelector(lease.selector);
   return { type: "request", request: lease, conditions: conditions.ok ? conditions.value : [] };
 }
+/** On this host and no other. */
+const on = (n: number): Partial<LeaseRequest> => ({ host: { host_id: host(n), must: true } });
 const release = (n: number, epoch = 1): PoolEvent => ({ type: "release", session_id: session(n), epoch });
 const idle = (n: number, is = true, epoch = 1): PoolEvent => ({ type: "idle", session_id: session(n), epoch, idle: is });
 
@@ -94,15 +96,25 @@ describe("the pool", () => {
     expect(pool.does(up(1, 2))).toEqual([{ kind: "granted", session_id: session(2), epoch: 1, host_id: host(1) }]);
   });
 
+  it("prefers the host that has the files, and takes another where that one is full or away", () => {
+    const pool = new Pool();
+    const prefers: Partial<LeaseRequest> = { host: { host_id: host(2), must: false } };
+    pool.does(up(1, 9), up(2, 1), request(1, prefers), request(2, prefers));
+    expect([pool.at(1), pool.at(2)]).toEqual([host(2), host(1)]);
+    pool.does(release(1), { type: "member.down", host_id: host(2) }, request(3, prefers), request(4, on(2)));
+    expect([pool.at(3), pool.at(4)]).toEqual([host(1), null]);
+    expect(pool.why(4)).toContain("its workspace is on host h2, which is offline");
+  });
+
   it("asks the longest idle session, once for each that waits and could have its place", () => {
     const pool = new Pool();
-    pool.does(up(1, 2), up(2, 1, false, { gpu: "nvidia" }), request(1, { host_id: host(1) }), request(2, { host_id: host(1) }), request(3, { host_id: host(2) }));
+    pool.does(up(1, 2), up(2, 1, false, { gpu: "nvidia" }), request(1, on(1)), request(2, on(1)), request(3, on(2)));
     pool.does(idle(3));
     pool.now += 10;
     pool.does(idle(2));
     pool.now += 10;
     pool.does(idle(1));
-    expect(pool.does(request(4, { host_id: host(1) }))).toEqual([{ kind: "wanted", session_id: session(2), epoch: 1 }]);
+    expect(pool.does(request(4, on(1)))).toEqual([{ kind: "wanted", session_id: session(2), epoch: 1 }]);
     expect(pool.does(request(5, { selector: "gpu!=none" }))).toEqual([{ kind: "wanted", session_id: session(3), epoch: 1 }]);
     expect(pool.does(request(6, { selector: "gpu=amd" }))).toEqual([]);
     expect(nextDeadline(pool.state, pool.now)).toBe(pool.now + ASK_MS);
@@ -131,7 +143,7 @@ describe("the pool", () => {
 });
 
 const anyEvent: fc.Arbitrary<PoolEvent> = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ n: fc.integer({ min: 1, max: 12 }), epoch: fc.integer({ min: 1, max: 4 }), host: fc.option(fc.integer({ min: 1, max: 4 })), selector: fc.constantFrom(null, null, "gpu=nvidia", "os!=linux"), provider: fc.constantFrom(null, null, "docker") }).map(({ n, epoch, host: on, selector, provider }) => request(n, { epoch, host_id: on === null ? null : host(on), selector, provider })) },
+  { weight: 5, arbitrary: fc.record({ n: fc.integer({ min: 1, max: 12 }), epoch: fc.integer({ min: 1, max: 4 }), host: fc.option(fc.integer({ min: 1, max: 4 })), must: fc.boolean(), selector: fc.constantFrom(null, null, "gpu=nvidia", "os!=linux"), provider: fc.constantFrom(null, null, "docker") }).map(({ n, epoch, host: where, must, selector, provider }) => request(n, { epoch, host: where === null ? null : { host_id: host(where), must }, selector, provider })) },
   { weight: 4, arbitrary: fc.tuple(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 4 })).map(([n, epoch]) => release(n, epoch)) },
   { weight: 2, arbitrary: fc.tuple(fc.integer({ min: 1, max: 12 }), fc.boolean(), fc.integer({ min: 1, max: 4 })).map(([n, is, epoch]) => idle(n, is, epoch)) },
   { weight: 2, arbitrary: fc.tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 3 }), fc.boolean(), fc.boolean()).map(([n, max, draining, gpu]) => up(n, max, draining, gpu ? { gpu: "nvidia" } : {})) },
@@ -192,7 +204,7 @@ describe("whatever happens, the pool", () => {
 
   it("is fair: of those that wish the same, the earlier is placed first", () => {
     always((before, _event, after) => {
-      const alike = (a: LeaseRequest, b: LeaseRequest) => a.host_id === b.host_id && a.selector === b.selector && a.provider === b.provider;
+      const alike = (a: LeaseRequest, b: LeaseRequest) => (a.host?.must ? a.host.host_id : null) === (b.host?.must ? b.host.host_id : null) && a.selector === b.selector && a.provider === b.provider;
       for (const [id, late] of after.entries) {
         if (late.host_id === null || before.entries.get(id)?.host_id === late.host_id) continue;
         for (const early of waiting(after)) if (alike(early.request, late.request)) expect(early.order).toBeGreaterThan(late.order);

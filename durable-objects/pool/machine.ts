@@ -156,12 +156,12 @@ function serve(pool: string, members: ReadonlyMap<string, Member>, entries: Draf
   for (const [session_id, entry] of entries.map) {
     if (entry.host_id !== null) continue;
     const { request } = entry;
-    const kind = JSON.stringify([request.provider, request.selector, request.host_id]);
+    const kind = JSON.stringify([request.provider, request.selector, request.host?.must ? request.host.host_id : null]);
     let found = kinds.get(kind);
     if (!found) kinds.set(kind, (found = eligible(pool, hosts, { ...request, conditions: entry.conditions })));
     let reason = found.reason ?? full.get(kind) ?? null;
     if (reason === null) {
-      const host = choose(found.hosts, request.agent, used);
+      const host = choose(found.hosts, request, used);
       if (host) {
         used.set(host.host_id, (used.get(host.host_id) ?? 0) + 1);
         entries.set(session_id, { ...entry, host_id: host.host_id, reason: null });

@@ -12,7 +12,7 @@ export interface Member {
 }
 
 /** What of a request decides where it may go. Requests that are equal in it find the same hosts. */
-export type Wish = Pick<LeaseRequest, "agent" | "provider" | "selector" | "host_id"> & { conditions: readonly Condition[] };
+export type Wish = Pick<LeaseRequest, "agent" | "provider" | "selector" | "host"> & { conditions: readonly Condition[] };
 
 export interface Eligible {
   /** Hosts that would take it if they have room. */
@@ -26,7 +26,7 @@ const NAMED = 3;
 
 /** Hosts that suit a request, whether or not they have room. */
 export function eligible(pool: string, members: readonly Member[], wish: Wish): Eligible {
-  if (wish.host_id !== null) return sticky(pool, members, wish, wish.host_id);
+  if (wish.host?.must) return sticky(pool, members, wish, wish.host.host_id);
   const online = members.filter((member) => member.online);
   if (online.length === 0) return none(`no host in pool '${pool}' is online`);
   const open = online.filter((member) => !member.draining);
@@ -61,8 +61,10 @@ function trouble({ info }: Member, wanted: string | null): string | null {
   return provider.available ? null : provider.detail || `provider '${name}' is not available`;
 }
 
-/** Where to: a host with room. Those that have the agent come first, then those with the fewest leases for their size. */
-export function choose(hosts: readonly Member[], agent: string, used: ReadonlyMap<string, number>): Member | null {
+/** Where to: a host with room. The one that has the files comes first, then those that have the agent, then those with the fewest leases for their size. */
+export function choose(hosts: readonly Member[], { agent, host: wished }: Pick<Wish, "agent" | "host">, used: ReadonlyMap<string, number>): Member | null {
+  const there = wished && hosts.find(({ host_id }) => host_id === wished.host_id);
+  if (there && (used.get(there.host_id) ?? 0) < there.info.max_runners) return there;
   let best: Member | null = null;
   let bestScore: readonly [number, number] = [2, 0];
   for (const host of hosts) {
@@ -79,7 +81,7 @@ export function fullReason(hosts: readonly Member[], wish: Wish, used: ReadonlyM
   const [first] = hosts;
   const busy = (host: Member) => `${Math.max(used.get(host.host_id) ?? 0, host.info.max_runners)} of ${host.info.max_runners}`;
   if (!first) return "no host matches";
-  if (wish.host_id !== null) return `its workspace is on host ${first.info.name}, which is full (${busy(first)} runners)`;
+  if (wish.host?.must) return `its workspace is on host ${first.info.name}, which is full (${busy(first)} runners)`;
   if (hosts.length === 1) return `1 host matches, and it is full (${busy(first)} runners)`;
   const alike = hosts.every((host) => busy(host) === busy(first));
   const capacity = hosts.reduce((sum, host) => sum + host.info.max_runners, 0);

@@ -24,5 +24,5 @@ export function sampleId(prefix: string, number: number): string {
 }
 
 export function leaseFor(session: number, more: Partial<LeaseRequest> = {}): LeaseRequest {
-  return { tenant_id: sampleId("ten", 1), session_id: sampleId("sess", session), epoch: 1, agent: "example", provider: null, selector: null, host_id: null, ...more };
+  return { tenant_id: sampleId("ten", 1), session_id: sampleId("sess", session), epoch: 1, agent: "example", provider: null, selector: null, host: null, ...more };
 }

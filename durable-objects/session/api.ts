@@ -2,9 +2,10 @@
 
 import {
   equalConstantTime, fail, ok, Secret, sessionOf as sessionOfChild, type ErrorBody, type Permission, type PermissionApprove, type PermissionDeny,
-  type Result, type Run, type Session, type SessionCreate, type SessionPatch, type Task, type TaskCreate,
+  type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
-import type { Actor, RunClaim } from "../rpc.ts";
+import type { Actor, ForkOrigin, RunClaim } from "../rpc.ts";
+import { CapsuleApi } from "./capsule-api.ts";
 import type { Engine } from "./engine.ts";
 import type { Caller } from "./neighbours.ts";
 import type { Input } from "./state.ts";
@@ -19,19 +20,21 @@ type Failed = { ok: false; error: ErrorBody };
 export class SessionApi {
   readonly #engine: Engine;
   readonly #caller: Caller;
+  readonly capsules: CapsuleApi;
 
   constructor(engine: Engine, caller: Caller) {
     this.#engine = engine;
     this.#caller = caller;
+    this.capsules = new CapsuleApi(engine);
   }
 
-  create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate): Result<Session> {
+  create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate, origin?: ForkOrigin): Result<Session> {
     const there = this.#engine.session;
     if (there) return there.tenant_id === actor.tenant_id && there.id === id ? ok(there) : UNKNOWN_SESSION;
     if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
     this.#engine.run((turn) => {
       this.#engine.env.put(env);
-      turn.input({ type: "session.create", actor, id, workspace_id, input, env_names: Object.keys(env), has_api_key: api_key !== undefined });
+      turn.input({ type: "session.create", actor, id, workspace_id, input, env_names: Object.keys(env), has_api_key: api_key !== undefined || (origin?.needs_key ?? false), origin });
     });
     return this.read(actor);
   }
@@ -50,6 +53,21 @@ export class SessionApi {
 
   terminate(actor: Actor): Result<Session> {
     return this.#input(actor, { type: "session.terminate", by: nameOf(actor) }) ?? this.read(actor);
+  }
+
+  suspend(actor: Actor, { strategy, reason }: SessionSuspend): Result<Session> {
+    const by = `suspended by ${nameOf(actor)}${reason ? `: ${reason}` : ""}`;
+    return this.#input(actor, { type: "session.suspend", strategy: strategy ?? null, cause: "requested", reason: by }) ?? this.read(actor);
+  }
+
+  resume(actor: Actor, { api_key, capsule_id, provider, selector }: SessionResume): Result<Session> {
+    const from = capsule_id === undefined ? null : this.capsules.at(actor, { capsule_id });
+    if (from && !from.ok) return from;
+    const options = { ...(provider !== undefined && { provider }), ...(selector !== undefined && { selector }) };
+    const failed = this.#input(actor, { type: "session.resume", by: nameOf(actor), options, from: from?.value ?? null, has_api_key: api_key !== undefined });
+    if (failed) return failed;
+    if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
+    return this.read(actor);
   }
 
   createTask(actor: Actor, id: string, { prompt, ...input }: TaskCreate): Result<Task> {
@@ -87,8 +105,8 @@ export class SessionApi {
   answer(actor: Actor, id: string, decision: "approved" | "denied", input: Partial<PermissionApprove> & PermissionDeny): Result<Permission> {
     if (!this.#owned(actor)) return UNKNOWN_PERMISSION;
     const known = this.#engine.permissions.get(id);
-    const { reason = null, scope = "once" } = input;
-    return this.#input(actor, { type: "permission.answer", id, decision, actor, reason, scope, known }) ?? this.readPermission(actor, id);
+    const { reason = null, scope = "once", budget = null } = input;
+    return this.#input(actor, { type: "permission.answer", id, decision, actor, reason, scope, known, caps: budget }) ?? this.readPermission(actor, id);
   }
 
   /** The run that this hash of a token belongs to, while its attachment is the current one. */

@@ -3,12 +3,15 @@
 import { newChildId, newId, type ErrorBody, type EventItem, type Runner, type Session } from "../../sdk/protocol/index.ts";
 import { alarmMove, earliest } from "../base/deadlines.ts";
 import { migrate } from "../base/sql.ts";
+import { Requests, REQUEST_TABLES } from "./gateway-requests.ts";
 import { History, HISTORY_TABLES } from "./history.ts";
 import { Log, LOG_TABLES, type Block } from "./log.ts";
+import { filterOf } from "./log-filter.ts";
 import { nextDeadline, step } from "./machine.ts";
 import { Dirty } from "./dirty.ts";
 import { sessionOf } from "./session.ts";
 import type { Chore, Effect, Input, State } from "./state.ts";
+import { Capsules, CAPSULE_TABLES } from "./capsule-store.ts";
 import { Commands, Env, Permissions, Runners, Runs, States, STORE_TABLES, Tasks } from "./store.ts";
 
 /** What a turn did, for those who are told after it is stored. */
@@ -38,6 +41,8 @@ export class Engine {
   readonly runners: Runners;
   readonly env: Env;
   readonly dirty: Dirty;
+  readonly capsules: Capsules;
+  readonly requests: Requests;
   readonly #commands: Commands;
   readonly #states: States;
   readonly #listeners: Listener[] = [];
@@ -50,6 +55,8 @@ export class Engine {
   constructor(storage: DurableObjectStorage) {
     migrate(storage, "session", [[...STORE_TABLES, ...LOG_TABLES]]);
     migrate(storage, "history", [HISTORY_TABLES]);
+    migrate(storage, "capsules", [CAPSULE_TABLES]);
+    migrate(storage, "gateway", [REQUEST_TABLES]);
     const { sql } = storage;
     this.storage = storage;
     this.log = new Log(sql);
@@ -60,6 +67,8 @@ export class Engine {
     this.runners = new Runners(sql);
     this.env = new Env(sql);
     this.dirty = new Dirty(sql);
+    this.capsules = new Capsules(sql);
+    this.requests = new Requests(sql);
     this.#commands = new Commands(sql);
     this.#states = new States(sql);
     this.#state = this.#states.load(this.tasks, this.#commands, this.permissions);
@@ -169,8 +178,11 @@ export class Engine {
         this.permissions.put(effect.value);
         return this.dirty.mark("permission", effect.value.id, effect.value.version);
       case "end.permission":
-        this.permissions.end(effect.id, effect.status, effect.decision, effect.at);
-        return this.dirty.mark("permission", effect.id, 2);
+        return this.dirty.mark("permission", effect.id, this.permissions.end(effect.id, effect.status, effect.decision, effect.at));
+      case "move.permission":
+        return this.dirty.mark("permission", effect.id, this.permissions.move(effect.id, effect.run_id));
+      case "put.capsule": return this.#putCapsule(effect);
+      case "put.request": return this.requests.put(effect.value);
       case "put.session":
         return this.#state.session ? this.dirty.mark("session", this.#state.session.id, this.#state.session.version) : undefined;
       case "command": return this.#commands.put(effect.command);
@@ -179,6 +191,14 @@ export class Engine {
       case "close": return void turn.closes.push(effect);
       case "refuse": turn.refused ??= effect.error;
     }
+  }
+
+  /** One that was taken at a task's end stands for the log up to that end, any other for the log up to now. */
+  #putCapsule({ value, conversation }: Extract<Effect, { kind: "put.capsule" }>): void {
+    const ended = value.why === "task_end" && value.task_id !== null ? this.log.tail(1, filterOf({ task_id: value.task_id, types: ["task.status"] })) + 1 : this.log.last;
+    const task = value.why === "task_end" && value.task_id !== null ? this.tasks.get(value.task_id) : null;
+    const seq = Math.min(ended, this.log.last);
+    this.capsules.put({ ...value, seq, conversation: conversation ?? task?.conversation ?? this.#state.session?.conversation ?? null });
   }
 }
 

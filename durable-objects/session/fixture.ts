@@ -6,8 +6,9 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, vi } from "vitest";
 import {
-  newChildId, newId, objectFrame, ok, sessionCreate, taskCreate, viewerFrame, type Command, type CommandBody, type Event, type EventItem, type ObjectFrame, type Result, type SessionCreate,
-  type Spawned, type SpawnSpec, type TaskCreate, type ViewerFrame,
+  newChildId, newId, objectFrame, ok, RUNNER_LINK_VERSION, sessionCreate, taskCreate, viewerFrame, type Command, type CommandBody, type Event, type EventItem, type ObjectFrame, type Result, type Resumed, type Session,
+  type SessionCreate, unwrap,
+  type Suspended, type SuspendStrategy, type Spawned, type SpawnSpec, type TaskCreate, type ViewerFrame,
 } from "../../sdk/protocol/index.ts";
 import { sessionStub, type Archive, type ObjectsEnv } from "../ports.ts";
 import type { Actor, BusEvent, LeaseAnswer, LeaseRequest, SessionRpc } from "../rpc.ts";
@@ -32,6 +33,11 @@ export class Fakes implements Neighbours {
   readonly forgotten: string[] = [];
   readonly published: BusEvent[] = [];
   readonly closedStreams: string[] = [];
+  readonly suspends: { runner_id: string; strategy: SuspendStrategy }[] = [];
+  readonly resumes: string[] = [];
+  readonly discarded: string[] = [];
+  suspend: (strategy: SuspendStrategy) => Result<Suspended> = (strategy) => ok({ ok: true, strategy, detail: "" });
+  resume: () => Result<Resumed> = () => ok({ ok: true });
   lease: () => Result<LeaseAnswer> = () => ok({ granted: true, host_id: this.hostId });
   spawn: () => Promise<Result<Spawned>> = async () => ok({ ok: true, provider: "process", sandbox: "process", isolation: "none" });
 
@@ -53,10 +59,22 @@ export class Fakes implements Neighbours {
       },
       destroy: async (runnerId: string) => void this.destroyed.push(runnerId),
       forget: async (sessionId: string) => void this.forgotten.push(sessionId),
+      suspend: async (runnerId: string, strategy: SuspendStrategy) => {
+        this.suspends.push({ runner_id: runnerId, strategy });
+        return this.suspend(strategy);
+      },
+      resume: async (runnerId: string) => {
+        this.resumes.push(runnerId);
+        return this.resume();
+      },
+      discardFiles: async (sessionId: string) => {
+        this.discarded.push(sessionId);
+        return ok(null);
+      },
     };
   }
   tenant() {
-    return { publish: async (_session: string, events: BusEvent[]) => void this.published.push(...events), closeStream: async (stream: string) => void this.closedStreams.push(stream) };
+    return { publish: async (_session: string, events: BusEvent[]) => void this.published.push(...events), closeStream: async (stream: string) => void this.closedStreams.push(stream), raiseBudget: async () => {} };
   }
 }
 
@@ -110,12 +128,20 @@ export class Subject {
     if (!page.ok) throw new Error(page.error.message);
     return page.value.events;
   }
+  async session(): Promise<Session> {
+    return unwrap(await this.rpc.read(actor));
+  }
+  /** Waits until the session has this status. */
+  async is(status: Session["status"]): Promise<Session> {
+    await vi.waitUntil(async () => (await this.session()).status === status, { timeout: 5_000 });
+    return this.session();
+  }
   async spawned(count = 1): Promise<SpawnSpec> {
     await vi.waitUntil(() => this.fakes.spawns.length >= count);
     return this.fakes.spawns[count - 1] as SpawnSpec;
   }
   /** A runner that has said hello and was welcomed. */
-  async runner(spec?: SpawnSpec, version = 2): Promise<RunnerClient> {
+  async runner(spec?: SpawnSpec, version = RUNNER_LINK_VERSION): Promise<RunnerClient> {
     const runner = await this.dial(spec ?? (await this.spawned()));
     runner.send(runner.hello(version));
     await runner.until((frame) => frame.type === "welcome");
@@ -169,7 +195,7 @@ export class RunnerClient extends Client<ObjectFrame> {
   send(frame: unknown): void {
     this.socket.send(JSON.stringify(frame));
   }
-  hello(version = 2, more: object = {}) {
+  hello(version = RUNNER_LINK_VERSION, more: object = {}) {
     const { session_id, runner_id, epoch } = this.spec;
     return { type: "hello", version, session_id, runner_id, epoch, journal: { first: 0, last: this.journal }, last_command: 0, run_id: null, ...more };
   }
@@ -213,6 +239,19 @@ export class ViewerClient extends Client<ViewerFrame> {
 const at = new Date(Date.UTC(2026, 10, 21)).toISOString();
 export function line(text: string, stream: "stdout" | "stderr" = "stdout"): EventItem {
   return { at, type: "log", data: { stream, text } };
+}
+/** A capsule of one file. */
+export function synced(capsule_id: string, why: "task_end" | "suspend" = "task_end", left_out: { path: string; why: string }[] = []): EventItem {
+  const tree = () => ({ manifest_id: newId("manifest", Date.now()), files: 1, bytes: 3, sent_bytes: 3 });
+  return { at, type: "workspace.synced", data: { capsule_id, why, workspace: tree(), state: tree(), torn: false, left_out, duration_ms: 1 } };
+}
+export function restoredFrom(capsule_id: string | null): EventItem {
+  const tree = { manifest_id: newId("manifest", Date.now()), files: 1, bytes: 3, sent_bytes: 0 };
+  return { at, type: "workspace.restored", data: { capsule_id, workspace: tree, state: tree, kept: false, duration_ms: 1 } };
+}
+/** The runner ended its agent for a suspension. */
+export function interrupted(conversation: string): EventItem {
+  return { at, type: "run.status", data: { status: "canceled", error: { code: "suspended", message: "the session is suspended" }, conversation } };
 }
 export function status(status: "running" | "completed" | "failed" | "canceled" | "timeout" | "lost", more: { result?: string; conversation?: string } = {}): EventItem {
   return { at, type: "run.status", data: { status, ...more } };

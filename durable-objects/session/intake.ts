@@ -47,7 +47,7 @@ export class Intake {
     for (let to = at; to < items.length; to++) {
       const item = items[to] as RunnerItem;
       if (!isNotable(item)) continue;
-      checkPermission(item, session.id, to);
+      checkIds(item, session.id, to);
       const stays = this.#stays(item, run_id);
       if (!stays && to > at) this.#append(turn, task_id, run_id, items.slice(at, to));
       if (stays) this.#append(turn, task_id, run_id, items.slice(at, to + 1));
@@ -67,7 +67,8 @@ export class Intake {
 
   /** A second end of a run, or a question of one that has ended, is not logged: it would contradict what was told. */
   #stays(item: NotableItem, runId: string | null): boolean {
-    return item.type === "usage" || runId === this.#engine.state.running?.run.id;
+    if (item.type === "permission.requested" && (this.#engine.permissions.get(item.data.permission_id)?.status ?? "pending") !== "pending") return false;
+    return item.type === "usage" || isOfWorkspace(item) || runId === this.#engine.state.running?.run.id;
   }
 
   #checkRun(taskId: string | null, runId: string | null): void {
@@ -89,11 +90,18 @@ export class Intake {
   }
 }
 
+const NOTABLE: ReadonlySet<string> = new Set<NotableItem["type"]>([
+  "run.status", "permission.requested", "permission.withdrawn", "usage", "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed",
+]);
 function isNotable(item: RunnerItem): item is NotableItem {
-  return item.type === "run.status" || item.type === "permission.requested" || item.type === "permission.withdrawn" || item.type === "usage";
+  return NOTABLE.has(item.type);
+}
+/** What is said of the files is true whatever run is under way. */
+function isOfWorkspace(item: NotableItem): boolean {
+  return item.type.startsWith("workspace.");
 }
 
-function checkPermission(item: NotableItem, sessionId: string, i: number): void {
+function checkIds(item: NotableItem, sessionId: string, i: number): void {
   if (item.type === "permission.requested" && sessionOf(item.data.permission_id) !== sessionId) throw hostile(`items.${i}.data.permission_id`, "of another session");
+  if (item.type === "workspace.synced" && sessionOf(item.data.capsule_id) !== sessionId) throw hostile(`items.${i}.data.capsule_id`, "of another session");
 }
-

@@ -2,22 +2,33 @@
 
 import type { SessionArchive } from "../../sdk/protocol/index.ts";
 import { discard, requestLease, stopRunner } from "./attachment.ts";
+import { setCaps } from "./budget.ts";
+import { orderOf } from "./capsules.ts";
 import { setStatus } from "./session.ts";
 import { NO_USAGE, type Input, type SessionRecord } from "./state.ts";
 import { abandonRun, cancelQueued } from "./tasks.ts";
 import type { Work } from "./work.ts";
 
-export function createSession(work: Work, { actor, id, workspace_id, input, env_names, has_api_key }: Extract<Input, { type: "session.create" }>): void {
+export function createSession(work: Work, { actor, id, workspace_id, input, env_names, has_api_key, origin }: Extract<Input, { type: "session.create" }>): void {
   if (work.state.session) return;
-  const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw } = input;
+  const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, retention_days } = input;
+  const { capsule } = origin ?? {};
   const session: SessionRecord = {
     id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels,
     status: "pending", status_reason: null, pool, provider: input.provider ?? null, selector: input.selector ?? null,
-    workspace_id, host_id: null, runner_lifecycle, edit_mode, env_names, has_api_key, keep_raw,
-    created_at: work.at, updated_at: work.at, ended_at: null, version: 0, conversation: null,
+    workspace_id, host_id: null, runner_lifecycle, edit_mode, env_names, has_api_key, base_url: input.base_url ?? null, agent_config_id: input.agent_config ?? null, keep_raw,
+    lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: input.suspend_strategy ?? null, workspace_quota_mb: input.workspace_quota_mb ?? null, retention_days,
+    capsule_id: null, forked_from: capsule ? { session_id: capsule.session_id, capsule_id: capsule.id, seq: capsule.seq } : null, last_run_id: null,
+    created_at: work.at, updated_at: work.at, ended_at: null, version: 0, conversation: capsule?.conversation ?? null,
   };
   work.set({ session, rules, usage: NO_USAGE });
-  work.log("session.status", { status: "pending", reason: null });
+  if (input.budget) setCaps(work, input.budget);
+  work.log("session.status", { status: "pending", reason: capsule ? `forked from ${capsule.session_id} as of event ${capsule.seq}` : null });
+  if (capsule) {
+    const { id: capsule_id, workspace, state } = capsule;
+    const latest = { id: capsule_id, covers: null, workspace_manifest_id: workspace.manifest_id, state_manifest_id: state?.manifest_id ?? null, files: workspace.files, bytes: workspace.bytes, left_out: [] };
+    work.set({ capsule: latest, restore: orderOf(latest, "exact"), before: { how: "forked", strategy: null, host_id: null, trouble: null, interrupted: false } });
+  }
   requestLease(work);
 }
 
@@ -25,14 +36,16 @@ export function updateSession(work: Work, { patch }: Extract<Input, { type: "ses
   const { session } = work.state;
   if (!session) return;
   if (session.status === "terminated") return work.refuse("conflict", "the session has ended", { status: "terminated" });
-  const { rules, name, labels, edit_mode, has_api_key } = patch;
+  const { rules, has_api_key, budget, agent_config, ...given } = patch;
+  if (budget !== undefined) setCaps(work, budget);
+  const { edit_mode } = given;
   work.set({
     session: {
       ...session,
-      ...(name !== undefined && { name }),
-      ...(labels !== undefined && { labels }),
-      ...(edit_mode !== undefined && { edit_mode }),
-      ...(has_api_key && { has_api_key }),
+      ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<SessionRecord>),
+      // A key of one's own and a config are two ways to the same: the later word holds.
+      ...(has_api_key && { has_api_key, agent_config_id: null }),
+      ...(agent_config !== undefined && { agent_config_id: agent_config, has_api_key: agent_config === null ? session.has_api_key : false }),
     },
     ...(rules !== undefined && { rules }),
   });
@@ -54,7 +67,8 @@ export function terminateSession(work: Work, by: string): void {
   }
   setStatus(work, "terminated", `terminated by ${by}`);
   if (work.state.session) work.set({ session: { ...work.state.session, ended_at: work.at } });
-  if (attachment?.met && attachment.state !== "disconnected") {
+  if (work.state.suspending) work.set({ suspending: null });
+  if (attachment?.met && attachment.state !== "disconnected" && attachment.state !== "held") {
     if (attachment.state !== "stopping") stopRunner(work, "the session was terminated");
   } else if (attachment) discard(work, "the session was terminated");
   if (session.host_id) work.call(`forget:${session.host_id}`, { kind: "host.forget", host_id: session.host_id });

@@ -1,6 +1,6 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
-import { CLOSE, fail, MAX_LINK_BYTES, newChildId, newId, newToken } from "../../sdk/protocol/index.ts";
+import { CLOSE, fail, MAX_LINK_BYTES, newChildId, newId, newToken, RUNNER_LINK_VERSION, unwrap } from "../../sdk/protocol/index.ts";
 import { runnerFrames } from "../../test/support/frames.ts";
 import { actor, ask, line, status, Subject } from "./fixture.ts";
 
@@ -41,21 +41,25 @@ describe("a session with its runner", () => {
     expect(task.ok && task.value.prompt === prompt).toBe(true);
   });
 
-  it("understands the version before, one frame a message", async () => {
+  it("understands the version before, and gives it no commands that it does not know", async () => {
     const subject = await new Subject().create();
-    const runner = await subject.runner(undefined, 1);
+    const runner = await subject.runner(undefined, RUNNER_LINK_VERSION - 1);
     await subject.task();
     const run = await runner.start();
-    runner.events(run, status("completed"));
     await runner.acked();
-    runner.send([{ type: "command.ack", up_to: 1 }]);
-    expect(await runner.untilClosed()).toBe(CLOSE.protocol);
+    expect(await subject.rpc.suspend(actor, {})).toMatchObject({ ok: true, value: { status: "suspending" } });
+    await runner.command("stop");
+    expect(runner.commands.map(({ body }) => body.kind)).toEqual(["task.start", "stop"]);
+    runner.socket.close(CLOSE.stopped);
+    await vi.waitUntil(async () => unwrap(await subject.rpc.read(actor)).status === "suspended");
+    expect(unwrap(await subject.rpc.read(actor))).toMatchObject({ interrupted: true, queued_tasks: 1 });
+    expect(unwrap(await subject.rpc.readTask(actor, run.task_id))).toMatchObject({ status: "pending" });
   });
 
   it("closes a link of a version that it does not understand", async () => {
     const subject = await new Subject().create();
     const runner = await subject.dial(await subject.spawned());
-    runner.send(runner.hello(3));
+    runner.send(runner.hello(RUNNER_LINK_VERSION + 1));
     expect(await runner.untilClosed()).toBe(CLOSE.version);
   });
 

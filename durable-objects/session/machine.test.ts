@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MAX_PENDING_PERMISSIONS, MAX_QUEUED_TASKS, newChildId, newId, TASK_ENDED } from "../../sdk/protocol/index.ts";
 import { nextDeadline } from "./machine.ts";
-import { HOST, SESSION, Simulation, T0 } from "./simulation.ts";
+import { act, perform } from "./acts.ts";
+import { HOST, OFFER, SESSION, Simulation, T0 } from "./simulation.ts";
 
 describe("a task", () => {
   it("is dispatched in the step in which the one before it ends", () => {
@@ -289,75 +290,20 @@ describe("a session", () => {
   });
 });
 
-type Act = [string, number, number];
-const act = fc.tuple(
-  fc.constantFrom(
-    "task", "task", "retrying task", "cancel", "retry", "execute", "ask", "ask", "answer", "withdraw", "update", "key", "terminate", "grant", "grant", "stale grant", "queue", "refuse",
-    "wanted", "spawned", "spawn failed", "spawn refused", "renew", "up", "up", "up", "down", "stopped", "gone", "broken", "call failed", "call done", "running", "completed", "completed",
-    "failed", "lost", "timed out", "other run", "stale journal", "ack", "wake", "tick", "tick", "deadline", "deadline",
-  ),
-  fc.nat(1_000_000),
-  fc.nat(7),
-);
-
-function perform(world: Simulation, [name, n, k]: Act): void {
-  const { state } = world;
-  const pick = world.created[n % Math.max(1, world.created.length)] ?? newChildId("task", SESSION, T0);
-  const permission = [...world.permissions.keys()][n % Math.max(1, world.permissions.size)] ?? newChildId("permission", SESSION, T0);
-  const epoch = Math.max(1, state.counters.epoch - (k === 0 ? 1 : 0));
-  const runner_id = state.attachment?.runner_id ?? newId("runner", T0);
-  const call = world.calls[n % Math.max(1, world.calls.length)];
-  const known = world.permissions.get(permission);
-  const acts: Record<string, () => unknown> = {
-    "task": () => world.task({ timeout_seconds: 1 + (n % 600) }),
-    "retrying task": () => world.task({ max_retries: k, timeout_seconds: 60, ...(world.tasks.get(pick) && { continue_from: pick }) }),
-    "cancel": () => world.change("task.cancel", pick),
-    "retry": () => world.change("task.retry", pick),
-    "execute": () => world.change("task.execute", pick),
-    "ask": () => state.running && world.asks(),
-    "answer": () => world.answer(permission, k % 2 ? "approved" : "denied"),
-    "withdraw": () => known && world.journal({ at: "", type: "permission.withdrawn", data: { permission_id: permission } }),
-    "update": () => world.feed({ type: "session.update", patch: { edit_mode: "turn" } }),
-    "key": () => world.feed({ type: "session.update", patch: { has_api_key: true } }),
-    "terminate": () => k === 0 && n % 5 === 0 && world.feed({ type: "session.terminate", by: "anna" }),
-    "grant": () => world.grant(),
-    "stale grant": () => world.grant(epoch),
-    "queue": () => world.feed({ type: "lease.queued", epoch, reason: "full" }),
-    "refuse": () => world.feed({ type: "lease.refused", epoch, message: "no" }),
-    "wanted": () => world.feed({ type: "lease.wanted", epoch }),
-    "spawned": () => world.spawned(),
-    "spawn failed": () => world.feed({ type: "spawn.answered", runner_id, answer: { ok: false, retryable: true, error: { code: "provider_failed", message: "busy" } } }),
-    "spawn refused": () => world.feed({ type: "spawn.answered", runner_id, answer: { ok: false, retryable: false, error: { code: "image_missing", message: "none" } } }),
-    "renew": () => world.feed({ type: "spawn.renewed", runner_id, new_runner_id: newId("runner", world.now), token_hash: "y" }),
-    "up": () => state.attachment?.runner_id && world.feed({ type: "link.up", epoch, last_command: Math.min(k, state.attachment.next_command - 1) }),
-    "down": () => world.feed({ type: "link.down", epoch, stopped: false }),
-    "stopped": () => world.feed({ type: "link.down", epoch, stopped: true }),
-    "gone": () => world.feed({ type: "runner.gone", epoch, runner_id, reason: "killed" }),
-    "broken": () => world.feed({ type: "link.broken", epoch, reason: "journal" }),
-    "call failed": () => call && world.feed({ type: "call.failed", key: call.key, message: "down" }),
-    "call done": () => call && world.feed({ type: "call.done", key: call.key }),
-    "running": () => world.reports("running"),
-    "completed": () => world.reports("completed", { conversation: `c${n}` }),
-    "failed": () => world.reports("failed"),
-    "lost": () => world.reports("lost"),
-    "timed out": () => world.reports("timeout"),
-    "other run": () => world.feed({ type: "journal", epoch, to: state.position + 1, task_id: pick, run_id: newChildId("run", SESSION, T0), items: [{ at: "", type: "run.status", data: { status: "completed" } }] }),
-    "stale journal": () => world.feed({ type: "journal", epoch: epoch - 1, to: 99, task_id: pick, run_id: state.running?.run.id ?? null, items: [{ at: "", type: "run.status", data: { status: "failed" } }] }),
-    "ack": () => world.feed({ type: "command.ack", epoch, up_to: k }),
-    "wake": () => world.feed({ type: "woken", linked: k > 3 }),
-    "tick": () => world.tick(n % 90_000),
-    "deadline": () => world.tick(Math.max(0, (nextDeadline(state) ?? world.now) - world.now)),
-  };
-  acts[name]?.();
-}
-
 describe("whatever happens in whatever order", () => {
-  it("keeps its invariants, and once all behave, every task ends once and every lease is given back", () => {
+  it("keeps its invariants, and once all behave, every task ends once, every lease is given back and every suspended session can resume", () => {
+    const kind = fc.record({ runner_lifecycle: fc.constantFrom("per-session" as const, "per-task" as const), lifecycle_mode: fc.constantFrom("on_demand" as const, "always_on" as const), offers: fc.boolean(), continues: fc.boolean(), version: fc.constantFrom(2, 3, 3, 3) });
     fc.assert(
-      fc.property(fc.constantFrom("per-session" as const, "per-task" as const), fc.array(act, { maxLength: 150, size: "max" }), (runner_lifecycle, acts) => {
-        const world = new Simulation({ runner_lifecycle });
+      fc.property(kind, fc.array(act, { maxLength: 150, size: "max" }), ({ runner_lifecycle, lifecycle_mode, offers, continues, version }, acts) => {
+        const world = new Simulation({ runner_lifecycle, lifecycle_mode, idle_timeout_seconds: 60, suspend_after_seconds: 120 });
+        Object.assign(world, { continues, version, ...(offers && { offer: OFFER }) });
         for (const one of acts) perform(world, one);
         world.settle();
+        const { session } = world.state;
+        if (session?.status === "suspended") {
+          world.resume().settle();
+          expect(world.state.session?.status).toBe("active");
+        }
         for (const id of world.created) expect(TASK_ENDED.has(world.tasks.get(id)?.status ?? "pending")).toBe(true);
         expect(world.state.chores).toEqual([]);
         expect(world.state.permissions).toEqual([]);
@@ -365,8 +311,9 @@ describe("whatever happens in whatever order", () => {
         const ends = world.log.filter(({ item }) => item.type === "task.status" && TASK_ENDED.has(item.data.status));
         const retries = world.log.filter(({ item }) => item.type === "task.status" && item.data.reason === "tried again by hand");
         expect(ends.length).toBe(world.created.length + retries.length);
+        for (const [id, decision] of world.answers) expect(world.permissions.get(id)?.status).toBe(decision);
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 });

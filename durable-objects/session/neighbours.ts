@@ -1,16 +1,17 @@
 /** Owns the calls to other objects: each is made after the turn that asked for it, and its answer is fed back into the machine. */
 
-import { hashToken, newToken, Secret, type Result, type Spawned, type SpawnSpec } from "../../sdk/protocol/index.ts";
+import { gatewayToken, hashToken, newToken, sealModelKey, Secret, unwrap, type Result, type Spawned, type SpawnSpec } from "../../sdk/protocol/index.ts";
 import { hostStub, poolStub, tenantStub, type ObjectsEnv } from "../ports.ts";
 import type { HostRpc, PoolRpc, TenantRpc } from "../rpc.ts";
+import { hostWish } from "./capsules.ts";
 import { newRunnerId, type Engine } from "./engine.ts";
-import type { Call, Chore } from "./state.ts";
+import type { Call, Chore, GatewayAccess } from "./state.ts";
 
 /** The other objects that a session calls. */
 export interface Neighbours {
   pool(tenantId: string, pool: string): Pick<PoolRpc, "request" | "release" | "setIdle">;
-  host(hostId: string): Pick<HostRpc, "spawn" | "destroy" | "forget">;
-  tenant(tenantId: string): Pick<TenantRpc, "publish" | "closeStream">;
+  host(hostId: string): Pick<HostRpc, "spawn" | "destroy" | "forget" | "suspend" | "resume" | "discardFiles">;
+  tenant(tenantId: string): Pick<TenantRpc, "publish" | "closeStream" | "raiseBudget">;
 }
 
 export function neighboursOf(env: ObjectsEnv): Neighbours {
@@ -22,10 +23,13 @@ export class Caller {
   readonly #neighbours: () => Neighbours;
   /** Run tokens of runners that are being started, by runner: only their hashes are stored. */
   readonly #tokens = new Map<string, Secret>();
-  /** The model provider's key, while this object is in memory. */
+  /** The deployment has a model key of its own, for sessions without one. */
+  readonly #deploymentKey: boolean;
+  /** The session's own model key, from when it is given until there is a runner to seal it for. */
   apiKey: Secret | null = null;
 
-  constructor(engine: Engine, neighbours: () => Neighbours, waitUntil: (work: Promise<unknown>) => void) {
+  constructor(engine: Engine, neighbours: () => Neighbours, waitUntil: (work: Promise<unknown>) => void, deploymentKey: boolean) {
+    this.#deploymentKey = deploymentKey;
     this.#engine = engine;
     this.#neighbours = neighbours;
     engine.listen(({ calls }) => {
@@ -35,16 +39,21 @@ export class Caller {
 
   /** A lease came, as the answer to a request or later: gives the runner its id and token. */
   async granted(epoch: number, hostId: string): Promise<void> {
-    const { runner_id, token_hash } = await this.#newRunner();
-    this.#engine.feed({ type: "lease.granted", epoch, host_id: hostId, runner_id, token_hash });
+    const { runner_id, token_hash, gateway } = await this.#newRunner();
+    this.#engine.feed({ type: "lease.granted", epoch, host_id: hostId, runner_id, token_hash, gateway });
     if (this.#engine.state.attachment?.runner_id !== runner_id) this.#tokens.delete(runner_id);
+    else if (gateway.sealed_key !== null) this.apiKey = null;
   }
 
-  async #newRunner(): Promise<{ runner_id: string; token_hash: string }> {
+  /** A runner's token, the gateway's that is made of it, and the session's model key, which only the latter opens from here on. */
+  async #newRunner(): Promise<{ runner_id: string; token_hash: string; gateway: GatewayAccess }> {
     const runner_id = newRunnerId();
     const token = newToken("run");
     this.#tokens.set(runner_id, new Secret(token));
-    return { runner_id, token_hash: await hashToken(token) };
+    const own = await gatewayToken(token);
+    const id = this.#engine.state.session?.id ?? "";
+    const sealed_key = this.apiKey && (await sealModelKey(own, id, this.apiKey.reveal()));
+    return { runner_id, token_hash: await hashToken(token), gateway: { hash: await hashToken(own), sealed_key } };
   }
 
   async #make({ key, call }: Chore): Promise<void> {
@@ -63,8 +72,8 @@ export class Caller {
     const { id, tenant_id, pool } = session;
     switch (call.kind) {
       case "lease.request": {
-        const { agent, provider, selector, host_id } = session;
-        const answer = await this.#neighbours().pool(tenant_id, pool).request({ tenant_id, session_id: id, epoch: call.epoch, agent, provider, selector, host_id });
+        const { agent, provider, selector } = session;
+        const answer = await this.#neighbours().pool(tenant_id, pool).request({ tenant_id, session_id: id, epoch: call.epoch, agent, provider, selector, host: hostWish(this.#engine.state) });
         if (!answer.ok) this.#engine.feed({ type: "lease.refused", epoch: call.epoch, message: answer.error.message });
         else if (answer.value.granted) await this.granted(call.epoch, answer.value.host_id);
         else this.#engine.feed({ type: "lease.queued", epoch: call.epoch, reason: answer.value.reason });
@@ -75,6 +84,18 @@ export class Caller {
       case "host.destroy": return this.#neighbours().host(call.host_id).destroy(call.runner_id, call.reason);
       case "host.forget": return this.#neighbours().host(call.host_id).forget(id);
       case "host.spawn": return this.#spawn(call);
+      case "host.suspend": {
+        const answer = unwrap(await this.#neighbours().host(call.host_id).suspend(call.runner_id, call.strategy, call.fallback));
+        this.#engine.feed({ type: "host.suspended", runner_id: call.runner_id, answer });
+        return;
+      }
+      case "host.resume": {
+        const answer = unwrap(await this.#neighbours().host(call.host_id).resume(call.runner_id));
+        this.#engine.feed({ type: "host.resumed", runner_id: call.runner_id, answer });
+        return;
+      }
+      case "budget.raise": return this.#neighbours().tenant(tenant_id).raiseBudget(call.budget_id, call.permission_id, call.caps);
+      case "host.discard": return void unwrap(await this.#neighbours().host(call.host_id).discardFiles(id, session.workspace_id));
     }
   }
 
@@ -88,13 +109,14 @@ export class Caller {
     } else if (!token) {
       // Known by hash only, since the object was started anew: a runner that has not come yet gets another.
       const renewed = await this.#newRunner();
-      this.#engine.feed({ type: "spawn.renewed", runner_id, new_runner_id: renewed.runner_id, token_hash: renewed.token_hash });
+      this.#engine.feed({ type: "spawn.renewed", runner_id, new_runner_id: renewed.runner_id, token_hash: renewed.token_hash, gateway: renewed.gateway });
       return;
     }
-    const { id: session_id, tenant_id, workspace_id, agent, model, provider, keep_raw, has_api_key: needs_key } = session;
+    const { id: session_id, tenant_id, workspace_id, agent, model, provider, keep_raw, has_api_key, agent_config_id, workspace_quota_mb } = session;
     const spec: SpawnSpec = {
       runner_id, session_id, tenant_id, workspace_id, epoch, run_token: token.reveal(), agent, model, provider, env: this.#engine.env.all(), keep_raw,
-      ...(this.apiKey && { secrets: { api_key: this.apiKey.reveal() } }), needs_key,
+      needs_key: has_api_key && (attachment.gateway?.sealed_key ?? null) === null, gateway: has_api_key || Boolean(agent_config_id) || this.#deploymentKey,
+      ...(attachment.restore && { restore: attachment.restore }), workspace_quota_mb,
     };
     const result = await this.#neighbours().host(host_id).spawn(spec);
     this.#engine.feed({ type: "spawn.answered", runner_id, answer: answerOf(result) });

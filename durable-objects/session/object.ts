@@ -2,16 +2,19 @@
 
 import { DurableObject } from "cloudflare:workers";
 import {
-  ERRORS, fail, invalid, logQuery, type ErrorCode, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate,
-  type SessionPatch, type Task, type TaskCreate,
+  ERRORS, fail, invalid, logQuery, type BudgetNotice, type Capsule, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate,
+  type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import { earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
+import type { CallGrant, GatewayClaim } from "../model-rpc.ts";
 import type { Archive, ObjectsEnv, PortsOf } from "../ports.ts";
-import type { Actor, LogPage, RunClaim, SessionRpc } from "../rpc.ts";
+import type { Actor, ForkOrigin, ForkSource, LogPage, RunClaim, SessionRpc } from "../rpc.ts";
 import { SessionApi } from "./api.ts";
+import type { CallReport, ModelCall } from "./budget.ts";
 import { Archiver } from "./archive.ts";
 import { Engine } from "./engine.ts";
+import { Gateway } from "./gateway.ts";
 import { Caller, neighboursOf, type Neighbours } from "./neighbours.ts";
 import { Outbox } from "./outbox.ts";
 import { Reader } from "./reader.ts";
@@ -32,6 +35,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     readonly reader: Reader;
     readonly archiver: Archiver;
     readonly #caller: Caller;
+    readonly #gateway: Gateway;
     readonly #link: RunnerLink;
     readonly #viewers: Viewers;
 
@@ -41,22 +45,24 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
       const engine = new Engine(ctx.storage);
       this.engine = engine;
-      const { projection, archive = null } = portsOf(env);
+      const { projection, archive = null, modelCalls } = portsOf(env);
       this.archive = archive;
       const shelf = new Shelf(engine.history, () => this.archive, () => engine.state.session && { tenant_id: engine.state.session.tenant_id, session_id: engine.state.session.id });
       this.reader = new Reader(engine, shelf);
       this.archiver = new Archiver(engine, () => this.archive);
       this.#viewers = new Viewers(ctx, engine, shelf, (stream) => waitUntil(this.#freeStream(stream)));
       this.#link = new RunnerLink(ctx, engine);
-      this.#caller = new Caller(engine, () => this.neighbours, waitUntil);
+      this.#caller = new Caller(engine, () => this.neighbours, waitUntil, Boolean(env.MARIONETTE_ANTHROPIC_API_KEY || env.MARIONETTE_OPENAI_API_KEY));
       this.outbox = new Outbox(engine, projection, () => this.neighbours, waitUntil);
+      this.#gateway = new Gateway(engine, modelCalls, waitUntil);
       this.api = new SessionApi(engine, this.#caller);
-      engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline, this.archiver.deadline);
+      engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline, this.archiver.deadline, this.#gateway.deadline);
       if (!engine.state.session) return;
       if (env.MARIONETTE_LOG_LEVEL === "debug") console.log(JSON.stringify({ level: "debug", event: "session.woken", session: engine.state.session.id }));
       engine.feed({ type: "woken", linked: this.#link.linked });
       this.#viewers.resume();
       this.outbox.resume();
+      this.#gateway.resume();
       this.archiver.resume();
     }
 
@@ -92,6 +98,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const now = Date.now();
       this.#link.ring(now);
       this.outbox.ring(now);
+      this.#gateway.ring(now);
       await this.archiver.ring(now);
       this.engine.setAlarm();
     }
@@ -105,8 +112,8 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       return this.ctx.getTags(socket).includes(RUNNER_TAG);
     }
 
-    async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate): Promise<Result<Session>> {
-      return this.api.create(actor, id, workspaceId, input);
+    async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: ForkOrigin): Promise<Result<Session>> {
+      return this.api.create(actor, id, workspaceId, input, origin);
     }
     async read(actor: Actor): Promise<Result<Session>> {
       return this.api.read(actor);
@@ -116,6 +123,21 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async terminate(actor: Actor): Promise<Result<Session>> {
       return this.api.terminate(actor);
+    }
+    async suspend(actor: Actor, input: SessionSuspend): Promise<Result<Session>> {
+      return this.api.suspend(actor, input);
+    }
+    async resume(actor: Actor, input: SessionResume): Promise<Result<Session>> {
+      return this.api.resume(actor, input);
+    }
+    async listCapsules(actor: Actor, query: { limit: number; offset: number }): Promise<Result<Page<Capsule>>> {
+      return this.api.capsules.list(actor, query);
+    }
+    async readCapsule(actor: Actor, capsuleId: string): Promise<Result<Capsule>> {
+      return this.api.capsules.read(actor, capsuleId);
+    }
+    async forkSource(actor: Actor, at: Parameters<SessionRpc["forkSource"]>[1]): Promise<Result<ForkSource>> {
+      return this.api.capsules.fork(actor, at);
     }
     async createTask(actor: Actor, taskId: string, input: TaskCreate): Promise<Result<Task>> {
       return this.api.createTask(actor, taskId, input);
@@ -155,6 +177,22 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async checkRun(tokenHash: string): Promise<Result<RunClaim>> {
       return this.api.checkRun(tokenHash);
+    }
+
+    async claimGateway(tokenHash: string): Promise<Result<GatewayClaim>> {
+      return this.#gateway.claim(tokenHash);
+    }
+    async openCall(tokenHash: string, call: ModelCall): Promise<Result<CallGrant>> {
+      return this.#gateway.open(tokenHash, call);
+    }
+    async keepCall(callId: string): Promise<void> {
+      this.#gateway.keep(callId);
+    }
+    async settleCall(report: CallReport, notices: BudgetNotice[]): Promise<void> {
+      this.#gateway.settle(report, notices);
+    }
+    async refuseCall(callId: string, notice: BudgetNotice, ask: boolean): Promise<void> {
+      this.#gateway.refuse(callId, notice, ask);
     }
 
     async leaseGranted(epoch: number, hostId: string): Promise<void> {

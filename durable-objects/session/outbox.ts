@@ -25,7 +25,7 @@ const ROWS = 100;
 const EVENTS = 500;
 
 /** One thing that is carried out in rounds, one at a time, put off where it fails. */
-class Drain {
+export class Drain {
   readonly #round: () => Promise<boolean>;
   readonly #waitUntil: (work: Promise<unknown>) => void;
   readonly #moved: () => void;

@@ -1,6 +1,8 @@
 /** Owns permission requests in the machine: asked by the runner, answered by people, canceled when nobody waits for the answer any more. */
 
 import { MAX_PENDING_PERMISSIONS, type EventData, type Permission } from "../../sdk/protocol/index.ts";
+import { budgetAnswered } from "./budget.ts";
+import { wake } from "./session.ts";
 import type { Input, PendingPermission } from "./state.ts";
 import type { Work } from "./work.ts";
 
@@ -26,7 +28,7 @@ export function permissionRequested(work: Work, data: EventData<"permission.requ
 }
 
 /** A person answers; whoever comes second is told what was decided. */
-export function permissionAnswered(work: Work, { id, decision, actor, reason, scope, known }: Extract<Input, { type: "permission.answer" }>): void {
+export function permissionAnswered(work: Work, { id, decision, actor, reason, scope, known, caps }: Extract<Input, { type: "permission.answer" }>): void {
   const pending = work.state.permissions.find((permission) => permission.id === id);
   if (!pending) {
     if (!known) return work.refuse("not_found", "no permission request of that id");
@@ -35,6 +37,13 @@ export function permissionAnswered(work: Work, { id, decision, actor, reason, sc
   }
   work.set({ permissions: work.state.permissions.filter((permission) => permission !== pending) });
   decide(work, pending, decision, { by: actor.key_id, by_name: actor.key_name, reason, scope, at: work.at });
+  wake(work);
+  if (work.state.gateway.question?.permission_id === id) {
+    budgetAnswered(work, decision, caps ?? null, reason);
+    return startClock(work);
+  }
+  // Of an interrupted turn: the run that goes on with it takes the answer along.
+  if (!work.state.running) return;
   work.command({ kind: "permission.answer", permission_id: id, run_id: pending.run_id, decision, reason, scope });
   startClock(work);
 }
@@ -50,8 +59,19 @@ export function permissionWithdrawn(work: Work, id: string): void {
 
 /** The run that asked has ended. */
 export function cancelPermissions(work: Work, reason: string): void {
-  for (const pending of work.state.permissions) cancel(work, pending, reason);
-  if (work.state.permissions.length > 0) work.set({ permissions: [] });
+  // A budget's question outlives the run that met its end: its answer decides whether the task goes on.
+  const kept = work.state.permissions.filter(({ id }) => id === work.state.gateway.question?.permission_id);
+  for (const pending of work.state.permissions) if (!kept.includes(pending)) cancel(work, pending, reason);
+  if (work.state.permissions.length > kept.length) work.set({ permissions: kept });
+}
+
+/** The task that ran out of its budget has ended: there is nothing more to ask. */
+export function dropQuestion(work: Work, taskId: string): void {
+  const { gateway, permissions } = work.state;
+  if (gateway.question?.task_id !== taskId) return;
+  const { permission_id } = gateway.question;
+  for (const pending of permissions) if (pending.id === permission_id) cancel(work, pending, "its task has ended");
+  work.set({ permissions: permissions.filter(({ id }) => id !== permission_id), gateway: { ...gateway, question: null } });
 }
 
 function cancel(work: Work, { id, task_id, run_id }: PendingPermission, reason: string): void {
@@ -66,12 +86,19 @@ function decide(work: Work, { id, task_id, run_id }: PendingPermission, status: 
 }
 
 /** A task's time does not run while a person is asked: a request is never denied by a timeout. */
-function stopClock(work: Work): void {
+export function stopClock(work: Work): void {
   const { running } = work.state;
-  if (running?.deadline) work.set({ running: { ...running, deadline: null, left_ms: Math.max(1, running.deadline - work.now) } });
+  if (!running) return;
+  const asked_at = running.asked_at ?? work.now;
+  if (running.deadline) work.set({ running: { ...running, asked_at, deadline: null, left_ms: Math.max(1, running.deadline - work.now) } });
+  else if (running.asked_at === null) work.set({ running: { ...running, asked_at } });
 }
 
+/** An answer or a withdrawal: nobody was silent, and where no question is left, the task's time runs again. */
 function startClock(work: Work): void {
-  const { running, permissions } = work.state;
-  if (running && running.ending === null && running.deadline === null && permissions.length === 0) work.set({ running: { ...running, deadline: work.now + running.left_ms } });
+  const { running, permissions, attachment } = work.state;
+  if (!running) return;
+  const asked_at = permissions.length > 0 ? work.now : null;
+  const runs = running.ending === null && running.deadline === null && permissions.length === 0 && attachment?.state !== "held";
+  work.set({ running: { ...running, asked_at, ...(runs && { deadline: work.now + running.left_ms }) } });
 }

@@ -1,8 +1,9 @@
 /** Owns the runner's hibernatable socket: who may open it, its hello, its journal in, commands and acknowledgements out. */
 
 import {
-  CLOSE, equalConstantTime, fail, Failure, hashToken, PING, PONG, RUNNER_LINK_VERSION, understands, type ErrorBody, type Hello, type ObjectFrame, type RunnerFrame,
+  CLOSE, equalConstantTime, fail, Failure, hashToken, PING, PONG, RUNNER_LINK_VERSION, understands, type CarriedPermission, type ErrorBody, type Hello, type ObjectFrame, type RunnerFrame,
 } from "../../sdk/protocol/index.ts";
+import { CAPSULE_VERSION } from "./attachment.ts";
 import type { Engine } from "./engine.ts";
 import { Hostile, hostile, Intake } from "./intake.ts";
 import { parseMessage } from "./runner-frames.ts";
@@ -51,7 +52,8 @@ export class RunnerLink {
 
   /** When to see whether the runner of a task still speaks; null while nothing runs: an idle link costs nothing. */
   get deadline(): number | null {
-    const socket = this.#engine.state.running ? this.#current() : null;
+    const { running, attachment } = this.#engine.state;
+    const socket = running && attachment?.state !== "held" ? this.#current() : null;
     return socket && this.#lastWord(socket) + SILENCE_MS;
   }
   /** The alarm rang: gives a silent link up. */
@@ -117,7 +119,7 @@ export class RunnerLink {
     const memory = this.#memory(socket);
     const fresh = commands.filter(({ id }) => id > memory.sent);
     if (fresh.length === 0) return;
-    this.#send(socket, fresh.map((command) => this.#frameOf(command)));
+    this.#send(socket, fresh.map((command) => this.#frameOf(command, memory.version)));
     this.#remember(socket, { ...memory, sent: fresh.at(-1)?.id ?? memory.sent });
   }
 
@@ -148,7 +150,7 @@ export class RunnerLink {
       throw hostile(forgot ? "last_command" : "journal", reason, CLOSE.stale);
     }
     for (const other of this.#sockets()) if (other !== socket) this.#close(other, CLOSE.replaced, "another connection took over");
-    this.#engine.feed({ type: "link.up", epoch: frame.epoch, last_command: frame.last_command });
+    this.#engine.feed({ type: "link.up", epoch: frame.epoch, last_command: frame.last_command, version: frame.version, continues: frame.continues ?? false });
     this.#remember(socket, { ...memory, version: frame.version });
     this.#send(socket, [{ type: "welcome", version: frame.version, epoch: frame.epoch, last: position, settings: { edit_mode: session.edit_mode, rules: [...rules] } }]);
     this.push();
@@ -166,11 +168,25 @@ export class RunnerLink {
     if (ack !== null && !this.#memory(socket).over) this.#send(socket, [{ type: "events.ack", up_to: ack }]);
   }
 
-  #frameOf({ id, epoch, body }: CommandRecord): ObjectFrame {
+  /** What is large is joined here; what came with version 3 is left out for a runner that would refuse it. */
+  #frameOf({ id, epoch, body }: CommandRecord, version: number): ObjectFrame {
     const { session, rules } = this.#engine.state;
-    if (body.kind === "task.start") return { type: "command", id, epoch, body: { ...body, prompt: this.#engine.tasks.prompt(body.task_id) } };
+    if (body.kind === "task.start") {
+      const { notice, interrupted, carried, ...rest } = body;
+      const more = version < CAPSULE_VERSION ? {} : { ...(notice !== undefined && { notice }), ...(interrupted && { interrupted }), ...(carried && { carried: this.#carried(carried) }) };
+      return { type: "command", id, epoch, body: { ...rest, ...more, prompt: this.#engine.tasks.prompt(body.task_id) } };
+    }
     if (body.kind === "settings") return { type: "command", id, epoch, body: { kind: "settings", settings: { edit_mode: session?.edit_mode ?? "off", rules: [...rules] } } };
     return { type: "command", id, epoch, body };
+  }
+
+  #carried(ids: readonly string[]): CarriedPermission[] {
+    return ids.flatMap((permission_id) => {
+      const permission = this.#engine.permissions.get(permission_id);
+      if (!permission || permission.status === "canceled") return [];
+      const { tool, input, status, decision } = permission;
+      return [{ permission_id, tool, input, status, reason: decision?.reason ?? null, scope: decision?.scope ?? "once" }];
+    });
   }
 
   #send(socket: WebSocket, frames: readonly ObjectFrame[]): void {

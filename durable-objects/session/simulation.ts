@@ -1,6 +1,9 @@
 /** Owns a world around the machine for its tests: it carries effects out in memory, plays the objects beside it, and checks what must always hold. */
 
-import { newChildId, newId, RUN_ENDED, sessionCreate, TASK_ENDED, taskCreate, type EventItem, type Permission, type Run, type SessionCreate, type Task, type TaskCreate } from "../../sdk/protocol/index.ts";
+import {
+  newChildId, newId, PLAIN_OFFER, RUN_ENDED, sessionCreate, TASK_ENDED, taskCreate, type Capsule, type EventItem, type Permission, type Run, type SessionCreate, type SuspendOffer, type SuspendStrategy, type Task,
+  type TaskCreate,
+} from "../../sdk/protocol/index.ts";
 import type { Actor } from "../rpc.ts";
 import { nextDeadline, step } from "./machine.ts";
 import { EMPTY, type Call, type Chore, type Effect, type Input, type NotableItem, type State, type TaskRecord } from "./state.ts";
@@ -9,6 +12,12 @@ export const T0 = Date.UTC(2026, 10, 21);
 export const SESSION = newId("session", T0);
 export const HOST = newId("host", T0);
 export const ACTOR: Actor = { tenant_id: newId("tenant", T0), key_id: newId("key", T0), key_name: "anna" };
+
+/** What a provider that can do everything offers. */
+export const OFFER: SuspendOffer = {
+  strategies: ["pause", "snapshot", "terminate_preserve_storage", "release_to_pool", "terminate"], strategy: "pause", fallback: "terminate_preserve_storage", min_duration_seconds: 0, max_duration_seconds: 3_600,
+};
+const TREE = { files: 1, bytes: 3, sent_bytes: 3 };
 
 interface Logged {
   task_id: string | null;
@@ -28,6 +37,13 @@ export class Simulation {
   readonly runs = new Map<string, Run>();
   readonly permissions = new Map<string, Permission>();
   readonly created: string[] = [];
+  readonly capsules: Omit<Capsule, "seq" | "conversation">[] = [];
+  /** What its provider offers, and the version of its runner's link. */
+  offer: SuspendOffer = PLAIN_OFFER;
+  version = 3;
+  continues = false;
+  /** How people answered. */
+  readonly answers = new Map<string, string>();
   /** Calls that were asked for and not yet answered. */
   calls: Chore[] = [];
   readonly answered: Call[] = [];
@@ -80,6 +96,7 @@ export class Simulation {
     return this.feed({ type, id, by: "anna", known: this.tasks.get(id) ?? null });
   }
   answer(id: string, decision: "approved" | "denied" = "approved"): this {
+    if (this.permissions.get(id)?.status === "pending") this.answers.set(id, decision);
     return this.feed({ type: "permission.answer", id, decision, actor: ACTOR, reason: null, scope: "once", known: this.permissions.get(id) ?? null });
   }
 
@@ -88,10 +105,38 @@ export class Simulation {
   }
   spawned(): this {
     const id = this.state.attachment?.runner_id ?? "";
-    return this.feed({ type: "spawn.answered", runner_id: id, answer: { ok: true, provider: "process", sandbox: "process", isolation: "none" } });
+    return this.feed({ type: "spawn.answered", runner_id: id, answer: { ok: true, provider: "process", sandbox: "process", isolation: "none", suspend: this.offer } });
   }
   up(): this {
-    return this.feed({ type: "link.up", epoch: this.state.counters.epoch, last_command: 0 });
+    return this.feed({ type: "link.up", epoch: this.state.counters.epoch, last_command: 0, version: this.version, continues: this.continues });
+  }
+  down(stopped = false): this {
+    return this.feed({ type: "link.down", epoch: this.state.counters.epoch, stopped });
+  }
+  suspend(strategy: SuspendStrategy | null = null): this {
+    return this.feed({ type: "session.suspend", strategy, cause: "requested", reason: null });
+  }
+  resume(): this {
+    return this.feed({ type: "session.resume", by: "anna", options: {}, from: null, has_api_key: false });
+  }
+  /** The runner ends its agent as it was told, and takes the capsule that it was asked for. */
+  capsule(): this {
+    const { running, suspending } = this.state;
+    const asked = this.commands("capsule").at(-1)?.body;
+    if (running && asked?.kind === "capsule" && asked.stop_agent) this.reports("canceled", { error: { code: "suspended", message: "suspended" }, conversation: "mid" });
+    return this.synced(suspending?.capsule?.id, "suspend");
+  }
+  synced(id = newChildId("capsule", SESSION, this.now), why: Capsule["why"] = "task_end"): this {
+    const { counters, position, session } = this.state;
+    const tree = { manifest_id: newId("manifest", this.now), ...TREE };
+    const data = { capsule_id: id, why, workspace: tree, state: tree, torn: false, left_out: [], duration_ms: 1 };
+    const run_id = why === "task_end" ? (session?.last_run_id ?? null) : null;
+    const task_id = run_id === null ? null : (this.runs.get(run_id)?.task_id ?? null);
+    return this.feed({ type: "journal", epoch: counters.epoch, to: position + 1, task_id, run_id, items: [{ at: "", type: "workspace.synced", data }] });
+  }
+  restored(): this {
+    const tree = { manifest_id: newId("manifest", this.now), ...TREE };
+    return this.journal({ at: "", type: "workspace.restored", data: { capsule_id: null, workspace: tree, state: null, kept: false, duration_ms: 1 } });
   }
   /** A runner, from lease to hello. */
   attached(): this {
@@ -119,7 +164,11 @@ export class Simulation {
       else if (attachment?.state === "queued") this.grant();
       else if (attachment?.runner_id && (attachment.state === "spawning" || attachment.state === "disconnected")) this.up();
       else if (attachment?.state === "stopping") this.feed({ type: "link.down", epoch: attachment.epoch, stopped: true });
+      else if (this.state.suspending?.capsule?.outcome === "waiting" && attachment) this.capsule();
+      else if (attachment?.restore && attachment.state === "connected") this.restored();
       else if (permissions[0]) this.answer(permissions[0].id);
+      else if (this.state.session?.status === "suspended" && this.state.queue.length > 0) this.resume();
+      else if (this.state.session?.status === "suspended" && running) this.resume();
       else if (running?.ending) this.reports(running.ending.why);
       else if (running) this.reports("completed");
       else if (this.state.queue.length > 0 || this.state.chores.length > 0) this.tick(Math.max(1, (nextDeadline(this.state) ?? this.now + 1_000) - this.now));
@@ -130,7 +179,9 @@ export class Simulation {
 
   #obey({ key, call }: Chore): void {
     if (call.kind === "lease.request") this.grant(call.epoch);
-    else if (call.kind === "host.spawn") this.feed({ type: "spawn.answered", runner_id: call.runner_id, answer: { ok: true, provider: "process", sandbox: null, isolation: "none" } });
+    else if (call.kind === "host.spawn") this.feed({ type: "spawn.answered", runner_id: call.runner_id, answer: { ok: true, provider: "process", sandbox: null, isolation: "none", suspend: this.offer } });
+    else if (call.kind === "host.suspend") this.feed({ type: "host.suspended", runner_id: call.runner_id, answer: { ok: true, strategy: call.strategy, detail: "" } });
+    else if (call.kind === "host.resume") this.feed({ type: "host.resumed", runner_id: call.runner_id, answer: { ok: true } });
     this.answered.push(call);
     this.feed({ type: "call.done", key });
   }
@@ -151,8 +202,15 @@ export class Simulation {
       case "end.permission": {
         const old = this.permissions.get(effect.id);
         must(old?.status === "pending", "a permission is decided once");
+        must(!this.answers.has(effect.id) || this.answers.get(effect.id) === effect.status, "a permission is answered as it was answered");
         return void this.permissions.set(effect.id, { ...(old as Permission), status: effect.status, decision: effect.decision });
       }
+      case "move.permission": {
+        const old = this.permissions.get(effect.id);
+        must(old?.status === "pending", "only a question that waits goes on waiting");
+        return void this.permissions.set(effect.id, { ...(old as Permission), run_id: effect.run_id });
+      }
+      case "put.capsule": return void this.capsules.push(effect.value);
       case "command": {
         must(effect.command.epoch === this.state.counters.epoch || before.attachment?.epoch === effect.command.epoch, "no command of an old epoch");
         must(!over, "no command once the session has ended");
@@ -183,11 +241,21 @@ export class Simulation {
       must(status !== undefined && (TASK_ENDED.has(status) ? !place.has(id) : place.get(id) === status), `task ${id} is pending, running or ended, but is ${status} and ${place.get(id)}`);
     }
     must(queue.every(({ order }, i) => i === 0 || (queue[i - 1] as TaskRecord).order < order), "the queue is in order");
-    must(permissions.every(({ run_id }) => run_id === running?.run.id), "pending permissions are of the current run");
+    const interrupted = queue[0]?.interrupted ?? null;
+    must(permissions.every(({ run_id }) => run_id === (running?.run.id ?? interrupted?.run_id)), "pending permissions are of the current run, or of the turn that was interrupted");
+    must(queue.slice(1).every((task) => task.interrupted === null) && (running === null || interrupted === null), "only the first task's turn is interrupted, and nothing runs meanwhile");
+    if (interrupted) must(permissions.every(({ id }) => interrupted.permissions.includes(id) || interrupted.permissions.length === 100), "an interrupted turn carries its questions");
     must([...this.permissions.values()].filter(({ status }) => status === "pending").length === permissions.length, "a permission is pending or decided");
     must(commands.every(({ id, epoch }, i) => epoch === attachment?.epoch && (i === 0 || (commands[i - 1]?.id ?? 0) < id) && id < attachment.next_command), "commands count up, and are the attachment's");
     must(!attachment || attachment.epoch === counters.epoch, "the attachment is the last epoch's");
     must(!running || attachment !== null, "what runs has a runner");
+    const { suspending } = this.state;
+    if (session?.status === "suspending" || session?.status === "suspended" || session?.status === "resuming") must(suspending !== null, "a suspension is remembered until it is over");
+    if (session?.status === "active" || session?.status === "pending") must(suspending === null, "a session that is active is not suspended");
+    if (session?.status === "suspended") must(attachment === null || attachment.state === "held", "a suspended session has no runner, or a held one");
+    if (session?.status === "suspended" && suspending) must((suspending.strategy === "pause" || suspending.strategy === "snapshot") === (attachment !== null), "what is held is said to be held");
+    if (attachment?.state === "held") must(session?.status === "suspended" || session?.status === "resuming", "only a suspended session's runner is held");
+    if (session?.status === "suspended" && running) must(suspending?.strategy === "pause" && running.deadline === null, "only a frozen run waits in a suspended session, and its time stands still");
     if (session?.status === "terminated") must(!running && queue.length === 0, "an ended session has no work");
   }
 }

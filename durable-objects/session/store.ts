@@ -27,7 +27,7 @@ const many = (rows: Rows): unknown[] => rows.toArray().map(({ value }): unknown 
 const one = (rows: Rows): unknown => many(rows)[0] ?? null;
 
 /** Slices are stored as a whole, each when it is another object than before. */
-const SLICES = ["session", "rules", "usage", "running", "attachment", "position", "chores", "counters"] as const;
+const SLICES = ["session", "rules", "usage", "running", "attachment", "position", "chores", "counters", "suspending", "capsule", "restore", "before", "gateway"] as const;
 
 export class States {
   readonly #sql: Sql;
@@ -68,7 +68,7 @@ export class Tasks {
   read(id: string): Task | null {
     const record = this.get(id);
     if (!record) return null;
-    const { order: _, resume: __, ...task } = record;
+    const { order: _, resume: __, interrupted: ___, interruptions: ____, losses: _____, ...task } = record;
     return { ...task, prompt: this.prompt(id) };
   }
   pending(): TaskRecord[] {
@@ -106,11 +106,21 @@ export class Permissions {
   put(permission: Permission): void {
     this.#sql.exec("insert or ignore into permissions values (?, ?, 1, ?)", permission.id, permission.run_id, JSON.stringify(permission));
   }
-  end(id: string, status: Permission["status"], decision: Permission["decision"], at: string): void {
+  /** Answers the new version. */
+  end(id: string, status: Permission["status"], decision: Permission["decision"], at: string): number {
     const permission = this.get(id);
-    if (!permission) return;
+    if (!permission) return 0;
     const value: Permission = { ...permission, status, decision, ended_at: at, version: permission.version + 1 };
     this.#sql.exec("update permissions set live = 0, value = ? where id = ?", JSON.stringify(value), id);
+    return value.version;
+  }
+  /** Another run of its task asks it now. Answers the new version. */
+  move(id: string, run_id: string): number {
+    const permission = this.get(id);
+    if (!permission) return 0;
+    const value: Permission = { ...permission, run_id, version: permission.version + 1 };
+    this.#sql.exec("update permissions set run_id = ?, value = ? where id = ?", run_id, JSON.stringify(value), id);
+    return value.version;
   }
   get(id: string): Permission | null {
     return one(this.#sql.exec<Value>("select value from permissions where id = ?", id)) as Permission | null;

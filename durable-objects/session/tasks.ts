@@ -2,8 +2,11 @@
 
 import { MAX_QUEUED_TASKS, TASK_ENDED, type EventData, type Run, type RunError, type TaskStatus, type Usage } from "../../sdk/protocol/index.ts";
 import { backoff } from "../base/deadlines.ts";
-import { cancelPermissions } from "./permissions.ts";
-import type { Input, TaskRecord } from "./state.ts";
+import { awaitsBudget, newTaskBudget, putOff } from "./budget.ts";
+import { continuable, interruptRun, takeOver } from "./interruption.ts";
+import { cancelPermissions, dropQuestion } from "./permissions.ts";
+import { wake } from "./session.ts";
+import type { CommandRecord, Input, TaskRecord } from "./state.ts";
 import type { Work } from "./work.ts";
 
 const RETRY_BACKOFF = { base_ms: 1_000, cap_ms: 300_000 };
@@ -11,6 +14,8 @@ const RETRY_BACKOFF = { base_ms: 1_000, cap_ms: 300_000 };
 const GRACE_SECONDS = 10;
 /** How much longer than the grace the session waits for the runner's word. */
 const PATIENCE_MS = 5_000;
+/** A task whose runner was lost so often in mid-turn is not gone on with any more. */
+const MAX_LOSSES = 3;
 const BEHIND = "the tasks before it";
 
 export function createTask(work: Work, { id, input, preview, known, continued }: Extract<Input, { type: "task.create" }>): void {
@@ -24,9 +29,9 @@ export function createTask(work: Work, { id, input, preview, known, continued }:
   }
   enqueue(work, {
     id, session_id: session.id, tenant_id: session.tenant_id, status: "pending", timeout_seconds: input.timeout_seconds, max_retries: input.max_retries,
-    continue_from: input.continue_from ?? null, labels: input.labels, attempts: 0, run_id: null, result: null, exit_code: null, error: null, usage: null,
+    continue_from: input.continue_from ?? null, labels: input.labels, attempts: 0, run_id: null, result: null, exit_code: null, error: null, usage: null, budget: newTaskBudget(input.budget),
     waiting_for: null, conversation: null, next_attempt_at: null, created_at: work.at, started_at: null, ended_at: null, version: 0,
-    order: 0, resume: continued ? { conversation: continued.conversation } : null,
+    order: 0, resume: continued ? { conversation: continued.conversation } : null, interrupted: null, interruptions: 0, losses: 0,
   });
   work.log("task.created", { task_id: id, prompt_preview: preview, labels: input.labels }, { task_id: id, run_id: null });
 }
@@ -39,6 +44,7 @@ function enqueue(work: Work, task: TaskRecord): void {
   const value = { ...task, order, waiting_for: queue.length > 0 || running ? BEHIND : null, version: task.version + 1 };
   work.set({ queue: [...queue, value] });
   work.do({ kind: "put.task", value });
+  wake(work);
 }
 
 export function cancelTask(work: Work, { id, by, known }: Extract<Input, { type: "task.cancel" }>): void {
@@ -61,7 +67,7 @@ export function retryTask(work: Work, { id, known }: Extract<Input, { type: "tas
   if (!TASK_ENDED.has(known.status) || known.status === "completed") return work.refuse("conflict", `only a task that failed, timed out or was canceled can be tried again; this one is ${known.status}`, { status: known.status });
   if (session?.status === "terminated") return work.refuse("conflict", "the session has ended", { status: "terminated" });
   if (queue.length >= MAX_QUEUED_TASKS) return work.refuse("conflict", `${MAX_QUEUED_TASKS} tasks wait in this session`, { queued_tasks: queue.length });
-  enqueue(work, { ...known, id, status: "pending", ended_at: null, next_attempt_at: null, result: null, exit_code: null, error: null });
+  enqueue(work, { ...known, id, status: "pending", ended_at: null, next_attempt_at: null, result: null, exit_code: null, error: null, interrupted: null, interruptions: 0, losses: 0 });
   work.log("task.status", { status: "pending", attempt: known.attempts, error: null, reason: "tried again by hand" }, { task_id: id, run_id: null });
 }
 
@@ -74,6 +80,7 @@ export function executeTask(work: Work, { id, known }: Extract<Input, { type: "t
     return status ? work.refuse("conflict", `only a pending task can be started; this one is ${status}`, { status }) : work.refuse("not_found", "no task of that id");
   }
   work.counters({ retry_at: null });
+  wake(work);
   if (pending.next_attempt_at) replaceQueued(work, pending, { next_attempt_at: null, waiting_for: null });
 }
 
@@ -94,21 +101,42 @@ export function dispatch(work: Work): void {
   const { queue, attachment, session } = work.state;
   const head = queue[0];
   if (!head || !attachment || !session) return;
+  const interrupted = head.interrupted && continuable(head.interrupted, attachment.host_id) ? head.interrupted : null;
+  if (head.interrupted && !interrupted && !startOver(work, head)) return;
   const run = newRun(work, head, "assigned");
   const task: TaskRecord = {
     ...head, status: "running", attempts: run.attempt, run_id: run.id, waiting_for: null, next_attempt_at: null, started_at: head.started_at ?? work.at,
-    error: null, version: head.version + 1,
+    error: null, interrupted: null, version: head.version + 1,
   };
   const left_ms = task.timeout_seconds * 1_000;
-  work.set({ queue: queue.slice(1), running: { task, run, deadline: work.now + left_ms, left_ms, ending: null } });
+  if (interrupted) takeOver(work, run);
+  // A question that goes on waiting stops the clock of the new run, too.
+  const asked = work.state.permissions.length > 0;
+  work.set({ queue: queue.slice(1), running: { task, run, deadline: asked ? null : work.now + left_ms, left_ms, ending: null, asked_at: asked ? work.now : null, conversation: interrupted?.conversation ?? null } });
   work.do({ kind: "put.task", value: task });
   work.do({ kind: "put.run", value: run });
   const of = { task_id: task.id, run_id: run.id };
   work.log("run.status", { status: "assigned" }, of);
   work.log("task.status", { status: "running", attempt: run.attempt, error: null, reason: null }, of);
-  const conversation = task.resume ? task.resume.conversation : session.conversation;
-  work.command({ kind: "task.start", task_id: task.id, run_id: run.id, attempt: run.attempt, timeout_seconds: task.timeout_seconds, conversation });
+  const conversation = interrupted?.conversation ?? (task.resume ? task.resume.conversation : session.conversation);
+  const body: Extract<CommandRecord["body"], { kind: "task.start" }> = { kind: "task.start", task_id: task.id, run_id: run.id, attempt: run.attempt, timeout_seconds: task.timeout_seconds, conversation };
+  if (attachment.notice !== null) body.notice = attachment.notice;
+  if (interrupted) Object.assign(body, { interrupted: true, carried: interrupted.permissions });
+  work.command(body);
+  work.attach({ idle_since: null, notice: null });
   work.putRunner({ status: "busy" });
+}
+
+/** A turn whose only trace is on another host begins anew, as a retry; false where none is left. */
+function startOver(work: Work, head: TaskRecord): boolean {
+  cancelPermissions(work, "the turn that asked was lost with its host");
+  if (retriesUsed(head) <= head.max_retries) return true;
+  failHead(work, { code: "runner_lost", message: "its runner was lost in the middle of its turn, together with the host that had it" });
+  return false;
+}
+
+function retriesUsed(task: TaskRecord): number {
+  return task.attempts - task.interruptions;
 }
 
 function newRun(work: Work, task: TaskRecord, status: Run["status"]): Run {
@@ -125,12 +153,15 @@ export function runReported(work: Work, runId: string, data: EventData<"run.stat
   const { running } = work.state;
   if (running?.run.id !== runId) return;
   if (data.status === "running") {
+    if (data.conversation && data.conversation !== running.conversation) work.set({ running: { ...running, conversation: data.conversation } });
     if (running.run.status !== "assigned") return;
     const run: Run = { ...running.run, status: "running", started_at: work.at, version: running.run.version + 1 };
-    work.set({ running: { ...running, run, deadline: running.deadline === null ? null : work.now + running.left_ms } });
+    work.set({ running: { ...running, run, conversation: data.conversation ?? running.conversation, deadline: running.deadline === null ? null : work.now + running.left_ms } });
     work.do({ kind: "put.run", value: run });
   } else if (data.status !== "pending" && data.status !== "assigned") {
     const { status, error, exit_code = null, result = null, conversation = null } = data;
+    // Stopped in the middle of its turn for a suspension; a task that was to end by then has ended.
+    if (status === "canceled" && error?.code === "suspended" && !running.ending) return interruptRun(work, "canceled", error, work.state.attachment?.host_id ?? null, conversation);
     endRun(work, status, { exit_code, result, conversation, error: error ?? defaultError(status) });
   }
 }
@@ -171,17 +202,20 @@ function endRun(work: Work, status: Run["status"], outcome: Outcome): void {
   const { running, session } = work.state;
   if (!running || !session) return;
   const { ending } = running;
+  if (status !== "lost") work.set({ session: { ...session, last_run_id: running.run.id } });
   const run: Run = { ...running.run, status, exit_code: outcome.exit_code ?? null, error: outcome.error, ended_at: work.at, version: running.run.version + 1 };
   cancelPermissions(work, "its run has ended");
   work.set({ running: null });
   work.do({ kind: "put.run", value: run });
+  work.attach({ idle_since: work.now });
   work.putRunner({ status: "idle" });
   const bad = status === "failed" || status === "lost";
   const ended: TaskStatus = bad ? (ending?.why ?? "failed") : status === "completed" || status === "canceled" || status === "timeout" ? status : "failed";
   const task = running.task;
+  if (ended === "failed" && awaitsBudget(work, task)) return putOff(work, task, run, outcome.conversation ?? null);
   const error = outcome.error ?? (ended === "timeout" ? { code: "timeout" as const, message: `it ran for longer than ${task.timeout_seconds} s` } : ended === "canceled" ? { code: "canceled" as const, message: "canceled" } : null);
-  if ((ended === "failed" || ended === "timeout") && task.attempts <= task.max_retries) {
-    const wait = backoff(task.attempts, RETRY_BACKOFF);
+  if ((ended === "failed" || ended === "timeout") && retriesUsed(task) <= task.max_retries) {
+    const wait = backoff(retriesUsed(task), RETRY_BACKOFF);
     const reason = `attempt ${task.attempts} ended: ${error?.message ?? ended}; the next one starts in ${wait / 1_000} s`.slice(0, 4_000);
     const value: TaskRecord = { ...task, status: "pending", error, waiting_for: reason, next_attempt_at: new Date(work.now + wait).toISOString(), version: task.version + 1 };
     work.set({ queue: [value, ...work.state.queue] });
@@ -202,21 +236,47 @@ function endTurn(work: Work): void {
 
 function endTask(work: Work, task: TaskRecord, status: TaskStatus, { error, exit_code = null, result = null, conversation = null }: Outcome): void {
   const value: TaskRecord = {
-    ...task, status, error: status === "completed" ? null : error, exit_code, result, conversation, waiting_for: null, next_attempt_at: null, ended_at: work.at,
+    ...task, status, error: status === "completed" ? null : error, exit_code, result, conversation, waiting_for: null, next_attempt_at: null, ended_at: work.at, interrupted: null,
     version: task.version + 1,
   };
+  if (task.interrupted) cancelPermissions(work, "its task has ended");
+  dropQuestion(work, task.id);
   work.do({ kind: "put.task", value });
   work.log("task.status", { status, attempt: task.attempts, error: value.error, reason: null }, { task_id: task.id, run_id: task.run_id });
   const { session } = work.state;
   if (session && conversation !== null) work.set({ session: { ...session, conversation } });
 }
 
-/** The runner is gone with the run: the session's own word, as the runner cannot say it any more. */
+/**
+ * The runner is gone with the run: the session's own word, as the runner cannot say it any more. While the session is being suspended, is held or
+ * comes back, or where the agent can go on with its turn, the task goes on with the next runner; else it is tried again as its retries allow.
+ */
 export function loseRun(work: Work, error: RunError): void {
-  const { running } = work.state;
+  const { running, suspending, attachment } = work.state;
   if (!running) return;
   work.log("run.status", { status: "lost", error }, { task_id: running.task.id, run_id: running.run.id });
+  const host = attachment?.host_id ?? running.run.host_id;
+  if (suspending && !running.ending) return interruptRun(work, "lost", error, suspending.capsule?.outcome === "synced" ? null : host, null);
+  if (attachment?.continues && !running.ending && running.task.losses < MAX_LOSSES) return interruptRun(work, "lost", error, host, null);
   endRun(work, "lost", { error });
+}
+
+/** The first task of the queue begins its turn anew: what it had of one does not fit any more. */
+export function dropInterruption(work: Work, reason: string): void {
+  const head = work.state.queue[0];
+  if (!head?.interrupted) return;
+  cancelPermissions(work, reason);
+  replaceQueued(work, head, { interrupted: null });
+}
+
+/** The session is suspended without the runner's memory, and the runner did not end its run itself. */
+export function suspendRun(work: Work, message: string): void {
+  const { running, suspending, attachment } = work.state;
+  if (!running) return;
+  const error: RunError = { code: "suspended", message };
+  work.log("run.status", { status: "canceled", error }, { task_id: running.task.id, run_id: running.run.id });
+  if (running.ending) return endRun(work, "canceled", { error });
+  interruptRun(work, "canceled", error, suspending?.capsule?.outcome === "synced" ? null : (attachment?.host_id ?? null), null);
 }
 
 /** Ends the current run and its task without waiting for the runner, and without another attempt. */

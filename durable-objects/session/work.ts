@@ -1,6 +1,6 @@
 /** Owns one step in the making: the next state, the effects so far, and the small moves that every part of the machine is made of. */
 
-import type { ErrorCode, EventData, EventItem, EventType, Runner } from "../../sdk/protocol/index.ts";
+import { PREFIXES, type ErrorCode, type EventData, type EventItem, type EventType, type Runner } from "../../sdk/protocol/index.ts";
 import { backoff } from "../base/deadlines.ts";
 import type { Attachment, Call, CommandRecord, Effect, State } from "./state.ts";
 
@@ -23,6 +23,10 @@ export class Work {
     this.freshRun = freshRun;
   }
 
+  /** A fresh capsule's id: no run has this body, as a step that suspends starts none. */
+  get freshCapsule(): string {
+    return this.freshRun.replace(/^[^_]*/, PREFIXES.capsule);
+  }
   get at(): string {
     return new Date(this.now).toISOString();
   }

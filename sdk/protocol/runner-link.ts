@@ -29,6 +29,8 @@ export const hello = z.strictObject({
   last_command: position,
   /** What runs right now. */
   run_id: idOf("run").nullable(),
+  /** Its agent's adapter can go on with a turn that was interrupted. */
+  continues: z.boolean().optional(),
 });
 
 /** Items `from`, `from + 1`, … of the runner's journal, all of one run (or of none). Journal numbers start at 1 with every attachment. */

@@ -30,7 +30,8 @@ function session(tenantId: string, ms: number, change: Partial<Session> = {}): S
   return {
     id: newId("session", T0 + ms), tenant_id: tenantId, name: null, agent: "claude", model: null, labels: {}, status: "active", status_reason: null, pool: "default", provider: null,
     selector: null, workspace_id: newId("workspace", T0), host_id: null, runner_lifecycle: "per-session", edit_mode: "off", rules: [], env_names: [], has_api_key: false, keep_raw: true,
-    runner: null, task_id: null, queued_tasks: 0, pending_permissions: 0, usage: noUsage, last_seq: 1, created_at: at(ms), updated_at: at(ms), ended_at: null, version: 1, ...change,
+    lifecycle_mode: "on_demand", idle_timeout_seconds: 900, suspend_after_seconds: 1_800, suspend_strategy: null, workspace_quota_mb: null, retention_days: 7, suspension: null, interrupted: false,
+    capsule_id: null, forked_from: null, runner: null, task_id: null, queued_tasks: 0, pending_permissions: 0, usage: noUsage, last_seq: 1, created_at: at(ms), updated_at: at(ms), ended_at: null, version: 1, ...change,
   };
 }
 function task(owner: Session, ms: number, change: Partial<Task> = {}): Task {

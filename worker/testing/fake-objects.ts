@@ -1,11 +1,12 @@
 /** Owns objects that live in memory, for tests of the doors: they remember, answer and stream, and can be made to fail. */
 
-import type { Actor, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
+import type { Actor, ForkOrigin, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
-  type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch,
+  sessionCreate, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
   type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
+import { FakeBudgets, FakeGateway } from "./fake-gateway.ts";
 
 const noUsage = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: null };
 const NOT_HERE = fail("not_found", "Nothing of that id here");
@@ -20,7 +21,7 @@ function socket(): { response: Response; server: WebSocket } {
 type SessionCalls = Omit<SessionRpc, "leaseGranted" | "leaseQueued" | "leaseWanted" | "runnerGone">;
 
 /** A session that does nothing by itself: tests put events and permissions into it. */
-export class FakeSession implements SessionCalls {
+export class FakeSession extends FakeGateway implements SessionCalls {
   session: Session | null = null;
   readonly tasks = new Map<string, Task>();
   readonly permissions = new Map<string, Permission>();
@@ -39,13 +40,14 @@ export class FakeSession implements SessionCalls {
     this.session = { ...session, ...change(session), version: session.version + 1 };
     return ok(this.session);
   }
-  async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate): Promise<Result<Session>> {
+  async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: ForkOrigin): Promise<Result<Session>> {
     const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, retention_days } = input;
     const at = new Date().toISOString();
     this.session ??= {
       id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels, status: "pending", status_reason: null, pool, provider: null, selector: null, workspace_id: workspaceId, host_id: null,
       runner_lifecycle, edit_mode, rules, env_names: Object.keys(input.env), has_api_key: input.api_key !== undefined, keep_raw,
-      lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: null, workspace_quota_mb: null, retention_days, suspension: null, interrupted: false, capsule_id: null, forked_from: null,
+      lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: null, workspace_quota_mb: null, retention_days, suspension: null, interrupted: false, capsule_id: null,
+      forked_from: origin ? { session_id: origin.capsule.session_id, capsule_id: origin.capsule.id, seq: origin.capsule.seq } : null,
       runner: null, task_id: null, queued_tasks: 0, pending_permissions: 0, usage: noUsage, last_seq: 0,
       created_at: at, updated_at: at, ended_at: null, version: 1,
     };
@@ -60,6 +62,29 @@ export class FakeSession implements SessionCalls {
   }
   async terminate(actor: Actor): Promise<Result<Session>> {
     return this.#change(actor, () => ({ status: "terminated" }));
+  }
+  readonly capsules: Capsule[] = [];
+  async suspend(actor: Actor, { strategy }: SessionSuspend): Promise<Result<Session>> {
+    if (this.#mine(actor)?.status === "suspended") return fail("conflict", "the session is suspended already", { details: { status: "suspended", instead: ["resume"] } });
+    const at = new Date().toISOString();
+    return this.#change(actor, () => ({ status: "suspended", suspension: { strategy: strategy ?? "pause", cause: "requested", since: at, demoted_at: null, runner_id: null, host_id: null, capsule_id: null } }));
+  }
+  async resume(actor: Actor): Promise<Result<Session>> {
+    return this.#change(actor, () => ({ status: "resuming", suspension: null }));
+  }
+  async listCapsules(actor: Actor, { limit, offset }: { limit: number; offset: number }): Promise<Result<Page<Capsule>>> {
+    return this.#mine(actor) ? ok({ items: this.capsules.slice(offset, offset + limit), total: this.capsules.length, limit, offset, next_cursor: null }) : NOT_HERE;
+  }
+  async readCapsule(actor: Actor, id: string): Promise<Result<Capsule>> {
+    const capsule = this.#mine(actor) && this.capsules.find((other) => other.id === id);
+    return capsule ? ok(capsule) : NOT_HERE;
+  }
+  async forkSource(actor: Actor): Promise<Result<ForkSource>> {
+    const session = this.#mine(actor);
+    if (!session) return NOT_HERE;
+    const [capsule] = this.capsules;
+    if (!capsule) return fail("conflict", "the session has no capsule yet", { details: { points: [] } });
+    return ok({ capsule, needs_key: session.has_api_key, input: sessionCreate.parse({ agent: session.agent, labels: session.labels }) });
   }
   async createTask(actor: Actor, taskId: string, input: TaskCreate): Promise<Result<Task>> {
     const session = this.#mine(actor);
@@ -191,7 +216,7 @@ class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFi
 }
 
 /** A tenant with limits, idempotency keys and a bus. */
-class FakeTenant implements Omit<TenantRpc, "publish"> {
+class FakeTenant extends FakeBudgets implements Omit<TenantRpc, "publish"> {
   limits: Limits = { sessions_per_minute: 1_000_000, tasks_per_minute: 1_000_000, open_streams: 1_000_000 };
   readonly streams = new Set<string>();
   readonly #keys = new Map<string, { hash: string; seed: string; done: { status: number; body: string } | null }>();

@@ -1,0 +1,64 @@
+/** Owns what callers ask about capsules: the list, one of them, and the point from which another session is forked. */
+
+import { fail, ok, sessionCreate, type Capsule, type Page, type Result, type SessionFork } from "../../sdk/protocol/index.ts";
+import type { Actor, ForkSource } from "../rpc.ts";
+import type { Engine } from "./engine.ts";
+
+const UNKNOWN_SESSION = fail("not_found", "no session of that id");
+const UNKNOWN_CAPSULE = fail("not_found", "no capsule of that id; the oldest are not kept");
+/** Points that are named where the one asked for is gone. */
+const NAMED_POINTS = 20;
+
+export class CapsuleApi {
+  readonly #engine: Engine;
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  list(actor: Actor, { limit, offset }: { limit: number; offset: number }): Result<Page<Capsule>> {
+    if (!this.#owned(actor)) return UNKNOWN_SESSION;
+    const { capsules } = this.#engine;
+    return ok({ items: capsules.list(limit, offset), total: capsules.count, limit, offset, next_cursor: null });
+  }
+
+  read(actor: Actor, id: string): Result<Capsule> {
+    const capsule = this.#owned(actor) ? this.#engine.capsules.get(id) : null;
+    return capsule ? ok(capsule) : UNKNOWN_CAPSULE;
+  }
+
+  /** The state as of a point: the capsule named, the end of a task, or the last state at or before an event; absent: the latest. */
+  at(actor: Actor, { seq, task_id, capsule_id }: Pick<SessionFork, "seq" | "task_id" | "capsule_id">): Result<Capsule> {
+    if (!this.#owned(actor)) return UNKNOWN_SESSION;
+    const { capsules, log, tasks } = this.#engine;
+    if (seq !== undefined && seq > log.last) return fail("bad_request", `seq: the session's log ends at ${log.last}`, { details: { seq: `at most ${log.last}` } });
+    if (task_id !== undefined && !tasks.get(task_id)) return fail("not_found", "no task of that id in this session");
+    const found = capsule_id !== undefined ? capsules.get(capsule_id) : task_id !== undefined ? capsules.ofTask(task_id) : capsules.at(seq ?? log.last);
+    if (found) return ok(found);
+    const points = capsules.list(NAMED_POINTS).map(({ id, seq, task_id, created_at }) => ({ capsule_id: id, seq, task_id, created_at }));
+    const asked = capsule_id !== undefined ? `capsule ${capsule_id} is gone` : task_id !== undefined ? "no capsule was kept of that task's end" : `no capsule stands for event ${seq ?? log.last} or before`;
+    const [first] = points;
+    return fail("conflict", `${asked}; ${first ? `${points.length === 1 ? "one point is" : `${points.length} points are`} there, the latest at event ${first.seq}` : "the session has no capsule yet: one is taken at every task's end"}`, { details: { points } });
+  }
+
+  /** The point, and the options of this session, for one that goes on from it. */
+  fork(actor: Actor, at: Pick<SessionFork, "seq" | "task_id" | "capsule_id">): Result<ForkSource> {
+    const found = this.at(actor, at);
+    if (!found.ok) return found;
+    const { session, rules } = this.#engine.state;
+    if (!session) return UNKNOWN_SESSION;
+    this.#engine.capsules.keep(found.value.id);
+    const { agent, labels, model, pool, provider, selector, runner_lifecycle, edit_mode, keep_raw, idle_timeout_seconds, suspend_after_seconds, suspend_strategy, workspace_quota_mb, retention_days } = session;
+    const input = sessionCreate.parse({
+      agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, idle_timeout_seconds, suspend_after_seconds, retention_days, env: this.#engine.env.all(),
+      // A schedule belongs to the session that it was made for.
+      lifecycle_mode: session.lifecycle_mode === "scheduled" ? "on_demand" : session.lifecycle_mode,
+      ...(model !== null && { model }), ...(provider !== null && { provider }), ...(selector !== null && { selector }),
+      ...(suspend_strategy !== null && { suspend_strategy }), ...(workspace_quota_mb !== null && { workspace_quota_mb }),
+    });
+    return ok({ capsule: found.value, input, needs_key: session.has_api_key });
+  }
+
+  #owned(actor: Actor): boolean {
+    return this.#engine.state.session?.tenant_id === actor.tenant_id;
+  }
+}
