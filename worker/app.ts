@@ -6,12 +6,16 @@ import { Failure } from "../sdk/protocol/index.ts";
 import type { App, AppEnv } from "./context.ts";
 import { recordsFor, type Records } from "./db/records.ts";
 import type { Env } from "./env.ts";
+import { gatewayRoutes } from "./gateway/routes.ts";
 import type { DashboardFiles } from "./ui/files.ts";
 import { authenticated, KeyCache, mastered } from "./middleware/auth.ts";
 import { failed, validated } from "./middleware/errors.ts";
 import { bounded, framed } from "./middleware/request.ts";
 import { adminRoutes } from "./routes/admin.ts";
+import { agentConfigRoutes } from "./routes/agent-configs.ts";
+import { budgetRoutes } from "./routes/budgets.ts";
 import { busRoutes } from "./routes/bus.ts";
+import { dataKeyRoutes } from "./routes/data-keys.ts";
 import { docRoutes } from "./routes/docs.ts";
 import { fileRoutes } from "./routes/files.ts";
 import { historyRoutes } from "./routes/history.ts";
@@ -23,7 +27,11 @@ import { runnerRoutes } from "./routes/runners.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { signInRoutes } from "./routes/sign-in.ts";
 import { taskRoutes } from "./routes/tasks.ts";
+import { usageRoutes } from "./routes/usage.ts";
 import { uiRoutes } from "./routes/ui.ts";
+import { workspaceDoors } from "./routes/workspace-doors.ts";
+import { workspaceFileRoutes } from "./routes/workspace-files.ts";
+import { workspaceRoutes } from "./routes/workspaces.ts";
 
 /** What the app stands on; replaced whole in tests. */
 interface Parts {
@@ -37,7 +45,7 @@ const nowhere = () => new Failure("not_found", "No such route", { hint: "GET /do
 /** A browser may call from any origin: what it brings is the key that the page itself has; the dashboard's cookie is never sent from another site. */
 const anyOrigin = cors({
   origin: "*",
-  allowMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE"],
+  allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
   allowHeaders: ["authorization", "content-type", "idempotency-key", "last-event-id"],
   exposeHeaders: ["x-request-id", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after", "idempotency-replayed", "x-next-after"],
   maxAge: 86_400,
@@ -47,7 +55,7 @@ const anyOrigin = cors({
 function api(cache: KeyCache): App {
   const app = room();
   app.use(authenticated(cache), bounded);
-  for (const routes of [sessionRoutes, historyRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes]) routes(app);
+  for (const routes of [sessionRoutes, historyRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
   keyRoutes(app, cache);
   return app;
 }
@@ -57,6 +65,7 @@ function admin(cache: KeyCache): App {
   const app = room();
   app.use(mastered, bounded);
   adminRoutes(app, cache);
+  dataKeyRoutes(app);
   return app;
 }
 
@@ -66,8 +75,11 @@ export function createApp(parts: Parts = { recordsFor }): App {
   const app = room();
   app.onError((error, c) => failed(error, c));
   app.notFound((c) => failed(nowhere(), c));
+  gatewayRoutes(app, parts.recordsFor);
   app.use(framed(parts.recordsFor));
   app.use("/api/v1/*", async (c, next) => (c.req.header("upgrade") ? next() : anyOrigin(c, next)));
+  // Before the API, whose bodies are all JSON.
+  workspaceDoors(app, cache);
   app.route("/api/v1", api(cache));
   app.route("/admin/api/v1", admin(cache));
   healthRoutes(app);
