@@ -11,13 +11,14 @@ const ROOMS = ["sdk", "durable-objects", "worker", "agent", "test"];
 const ARROWS: { room: string; may: string[]; packages?: string[]; because: string }[] = [
   { room: "sdk/protocol", may: ["sdk/protocol"], packages: ["zod"], because: "the protocol is the leaf that everyone stands on" },
   { room: "sdk/cli", may: ["sdk"], because: "mctl is the client's first user" },
+  { room: "sdk/workspace", may: ["sdk/workspace", "sdk/protocol"], because: "a host and a user's mctl keep trees in the same way, and neither brings the other" },
   { room: "sdk/build.mjs", may: [], because: "it builds the package, it is not in it" },
   { room: "sdk", may: ["sdk"], packages: ["zod"], because: "tenants install it: it depends on zod alone" },
   { room: "durable-objects", may: ["durable-objects", "sdk/protocol"], because: "objects know neither doors nor database" },
   { room: "worker/local", may: ["worker", "migrations", "sdk/protocol"], because: "one machine composes the parts, it is part of none" },
   { room: "worker/ui", may: ["worker/ui", "sdk"], because: "the dashboard is a client" },
   { room: "worker", may: ["worker", "durable-objects/index.ts", "sdk/protocol"], because: "doors see objects by their public face" },
-  { room: "agent", may: ["agent", "sdk/protocol"], because: "a host knows the wire, not the control plane" },
+  { room: "agent", may: ["agent", "sdk/protocol", "sdk/workspace"], because: "a host knows the wire, not the control plane" },
 ];
 const LONGEST = 400;
 
