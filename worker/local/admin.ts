@@ -1,12 +1,14 @@
 /** Owns what one machine asks of its own control plane with the master key: a tenant, its first key, a token for its host. */
 
-import { tenant, apiKeyCreated, runnerTokenCreated, type ApiKeyCreated, type KeyScope, type Limits, type RunnerTokenCreated, type Tenant } from "../../sdk/protocol/index.ts";
-import type * as z from "zod";
+import * as z from "zod";
+import { tenant, apiKeyCreated, collection, runnerTokenCreated, type ApiKeyCreated, type Collection, type KeyScope, type Limits, type RunnerTokenCreated, type Tenant } from "../../sdk/protocol/index.ts";
 
 export interface Admin {
   createTenant(name: string, limits?: Partial<Limits>): Promise<Tenant>;
   createKey(tenantId: string, name: string, scopes: KeyScope[]): Promise<ApiKeyCreated>;
   createRunnerToken(tenantId: string, name: string, pool?: string, labels?: Record<string, string>): Promise<RunnerTokenCreated>;
+  /** Garbage collection of all tenants' workspaces. */
+  collect(): Promise<Collection[]>;
 }
 
 /** A client of the admin API at `url`. Each method throws with the answer's own words where it is refused. */
@@ -25,5 +27,6 @@ export function adminOf(url: string, masterKey: string): Admin {
     createTenant: (name, limits) => post("/tenants", { name, ...(limits && { limits }) }, tenant),
     createKey: (tenantId, name, scopes) => post("/keys", { tenant_id: tenantId, name, scopes }, apiKeyCreated),
     createRunnerToken: (tenantId, name, pool = "default", labels = {}) => post("/runner-tokens", { tenant_id: tenantId, name, pool, labels }, runnerTokenCreated),
+    collect: async () => (await post("/workspaces/gc", {}, z.object({ items: z.array(collection) }))).items,
   };
 }

@@ -44,6 +44,8 @@ export interface Machine {
 const LIMITS = { sessions_per_minute: 10_000, tasks_per_minute: 100_000, open_streams: 10_000 };
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
 const HOST_ONLINE_MS = 20_000;
+/** Six hours: one's own machine is not up all day. */
+const COLLECT_EVERY_MS = 6 * 3_600_000;
 /** Pause before an ended daemon is started again. */
 const HOST_RESTART_MS = 1_000;
 
@@ -172,6 +174,9 @@ export function startMachine({ data, port, databaseUrl, say }: MachineOptions): 
     state.controlPlane = controlPlane;
     await note();
     say(`control plane  ${url}`);
+    // What a deployment's cron does: workspaces whose time is over, and chunks that nothing needs.
+    const collecting = setInterval(() => void adminOf(url, secrets.master_key).collect().catch((error: unknown) => workerLog.write(`collection failed: ${String(error)}`)), COLLECT_EVERY_MS);
+    ends.push(async () => clearInterval(collecting));
     const { apiKey, runnerToken } = await ensureAccess(url, data, secrets);
     const program = await programs;
     assertGoingOn();

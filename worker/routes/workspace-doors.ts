@@ -120,6 +120,10 @@ function mount(app: App, prefix: string, params: Record<string, z.ZodString>, gu
   app.openapi(read, async (c) => {
     const access = await identify(c, false);
     const { manifest: id } = c.req.valid("param") as { manifest: string };
+    if (c.req.raw.method === "HEAD") {
+      if (!(await reach(() => storageStub(c.env, access.tenantId).manifest(access.scopes, id)))) throw new Failure("not_found", "No manifest of that id in this workspace");
+      return c.body(null, 200, octetHeaders);
+    }
     const bytes = await getManifest(await bytesOf(c, access.tenantId), access, id);
     return c.body(bytes as Uint8Array<ArrayBuffer>, 200, octetHeaders);
   });
