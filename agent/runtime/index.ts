@@ -1,0 +1,30 @@
+/** Owns the public face of the runtime, published as `@marionette/agent/runtime`. */
+
+export * as z from "zod";
+export { createAgent, type CreateAgentOptions, type CreatedAgent } from "./agent.ts";
+export { type Budget } from "./budget.ts";
+export { Agent, type StreamOptions } from "./conversation.ts";
+export { addUsage, isFinal, NO_USAGE, type AgentEvent, type BudgetLimit, type DoneReason, type ErrorCode, type FinalEvent, type Usage, type WarningCode } from "./events.ts";
+export { journalEntry, replay, type JournalEntry, type Recorder } from "./history/journal.ts";
+export { mended, message, type Message, type Prompt } from "./history/messages.ts";
+export { type CallAsked, type Hooks, type SubagentAsked, type Verdict } from "./hooks.ts";
+export { type AgentContext, type AgentDefinition } from "./identity.ts";
+export { fromMcpServer, type McpTools } from "./mcp/server.ts";
+export { AnthropicProvider, type AnthropicOptions } from "./models/anthropic.ts";
+export { OpenAICompatibleProvider, type OpenAICompatibleOptions } from "./models/openai-compatible.ts";
+export { ModelError, type ModelErrorKind, type ModelPart, type ModelProvider, type ModelRequest, type Reasoning } from "./models/provider.ts";
+export { DEFAULT_RETRIES, type RetryPolicy } from "./models/retry.ts";
+export { PersistenceError, type Archived, type LiveState, type PersistenceAdapter } from "./persistence/adapter.ts";
+export { createJsonlPersistence, type JsonlOptions } from "./persistence/jsonl.ts";
+export { createMemoryPersistence } from "./persistence/memory.ts";
+export { LIST_PRICES, listPricing, pricingFrom, type Price, type Pricing } from "./pricing.ts";
+export { buildSystemPrompt, LAYER_CHARS, type Layer, type PromptParts, type SystemPrompt } from "./prompt/layers.ts";
+export { runtimePrompt, type RuntimeFacts } from "./prompt/runtime-prompt.ts";
+export * from "./sandbox/contracts.ts";
+export { createDockerSandboxProvider, type DockerSandboxOptions } from "./sandbox/docker.ts";
+export { createLocalSandboxProvider, type LocalSandboxOptions } from "./sandbox/local.ts";
+export { SearchError, type FetchedPage, type SearchProvider, type SearchResult } from "./search/provider.ts";
+export { createTavilySearch, type TavilyOptions } from "./search/tavily.ts";
+export { seedWorkspace, type Seeded } from "./seeding.ts";
+export { createTools, type CreateToolsOptions } from "./tools/create.ts";
+export { failed, textOf, toolFromJsonSchema, toolFromZod, type FileChange, type JsonSchema, type ParsedInput, type Tool, type ToolContext, type ToolPart, type ToolResult } from "./tool.ts";
