@@ -9,8 +9,8 @@ import type * as Esbuild from "esbuild";
 import type { Owner } from "../providers/provider.ts";
 
 const BUNDLER = "esbuild";
-/** The programs that a sandbox is shown: the runner, and the agents that come with it. */
-export const PROGRAMS = ["runner.js", "example.js", "marco.js"] as const;
+/** The programs that a sandbox is shown: the runner, its thread for files, and the agents that come with it. */
+export const PROGRAMS = ["runner.js", "workspace.js", "example.js", "marco.js"] as const;
 
 /**
  * A directory that holds `runner.js` and nothing that a sandbox should not see, named by its contents, so that a running sandbox keeps its version.
@@ -47,7 +47,7 @@ async function build(sources: string, into: string): Promise<void> {
   const { build: bundle } = await (import(BUNDLER) as Promise<typeof Esbuild>).catch(() => {
     throw new Error("there is no runner.js beside the daemon and no esbuild to build it with: give --runner-bundle PATH");
   });
-  const entries = [["runner", join(sources, "runner/main.ts")], ["example", join(sources, "runner/example.ts")], ["marco", join(sources, "runtime/session/main.ts")]] as const;
+  const entries = [["runner", join(sources, "runner/main.ts")], ["workspace", join(sources, "workspace/worker.ts")], ["example", join(sources, "runner/example.ts")], ["marco", join(sources, "runtime/session/main.ts")]] as const;
   const present = await Promise.all(entries.map(async ([, path]) => exists(path)));
   await bundle({
     entryPoints: Object.fromEntries(entries.filter((_, index) => present[index])),
