@@ -7,6 +7,7 @@ import type { Adapter, AdapterContext, AdapterOutcome, AgentProcess, Emitted, Ga
 import { AcpEvents, describe, fileChanged, pathsOf } from "./acp-events.ts";
 import { insideWorkspace, readText, writeText } from "./acp-files.ts";
 import { acpStream } from "./acp-stream.ts";
+import { gatewayEnvironment } from "./gateway-environment.ts";
 import type { Line } from "./lines.ts";
 import { clip, crashed, leave, logLine, supervise, turnTexts } from "./supervision.ts";
 import { workspacePath } from "./unified-diff.ts";
@@ -16,18 +17,9 @@ const MAX_FOREIGN_LINES = 1_000;
 const MAX_UNTOLD = 64;
 /** Kinds of calls that change something: one that ends without having asked means that this agent is not guarded. */
 const MUST_ASK = new Set(["execute", "edit", "delete", "move"]);
-/** Where a key goes, by a word in the agent's name or binary. */
-const KEY_BY_AGENT: [RegExp, string][] = [
-  [/claude/i, "ANTHROPIC_API_KEY"],
-  [/codex/i, "OPENAI_API_KEY"],
-  [/gemini/i, "GEMINI_API_KEY"],
-];
-/** For an agent of another name; its launcher hands it on under the name that the agent wants. */
-const OTHER_KEY = "MODEL_API_KEY";
-
 export const acp: Adapter = {
   name: "acp",
-  keyVariables: [...KEY_BY_AGENT.map(([, variable]) => variable), OTHER_KEY],
+  keyVariables: ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "MODEL_API_KEY"],
   continues: (launch) => launch.continues ?? false,
   stateFiles: (launch) => launch.state_files ?? [],
   run: async (context) => new AcpTask(context).run(),
@@ -63,9 +55,8 @@ class AcpTask {
     this.#context = context;
     this.#conversation = context.task.conversation;
     this.#events = new AcpEvents({ workspace: context.workspace, now: () => performance.now() });
-    const { apiKey, launch } = context;
-    const variable = KEY_BY_AGENT.find(([word]) => word.test(`${launch.name} ${launch.binary} ${launch.args.join(" ")}`))?.[1] ?? OTHER_KEY;
-    this.#process = context.start(launch.args, apiKey ? { [variable]: apiKey.reveal() } : {});
+    const { gateway, launch, env } = context;
+    this.#process = context.start(launch.args, gatewayEnvironment(gateway, env));
   }
 
   async run(): Promise<AdapterOutcome> {

@@ -43,6 +43,13 @@ export interface AdapterTask {
   readonly interrupted: boolean;
 }
 
+/** The model gateway as the agent reaches it. `key` is the gateway's token, never a provider's key. */
+export interface GatewayAccess {
+  /** http(s)://host[:port], before `/gateway`. */
+  readonly url: string;
+  readonly key: Secret;
+}
+
 export interface AdapterContext {
   readonly task: AdapterTask;
   readonly launch: AgentLaunch;
@@ -51,8 +58,8 @@ export interface AdapterContext {
   readonly home: string;
   /** What `start` gives to the agent beside its own: the session's environment under the launch's. */
   readonly env: Readonly<Record<string, string>>;
-  /** The model provider's key of this session, if it was given one; goes into the agent's own environment and nowhere else. */
-  readonly apiKey: Secret | null;
+  /** The session's way to a model; null where it has none but what its environment brings. */
+  readonly gateway: GatewayAccess | null;
   /** Aborts when the task is to be interrupted; the adapter asks its agent to stop and returns. After the grace the runner kills the group. */
   readonly interrupt: AbortSignal;
   /** Journals an event. Await it: it is the back-pressure. */

@@ -4,6 +4,7 @@ import { json, type Json, type RunError } from "../../sdk/protocol/index.ts";
 import type { Adapter, AdapterContext, AdapterOutcome, AgentProcess } from "./adapter.ts";
 import { ClaudeEvents } from "./claude-events.ts";
 import { record, type ClaudeRecord, type RecordOf } from "./claude-records.ts";
+import { gatewayEnvironment } from "./gateway-environment.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
 import { clip, crashed, leave, logLine, noticeText, supervise, turnTexts } from "./supervision.ts";
 
@@ -69,7 +70,7 @@ class ClaudeTask {
     this.#conversation = conversation;
     this.#events = new ClaudeEvents({ workspace: context.workspace, resumed: conversation !== null, now: () => performance.now() });
     const args = [...ARGS, ...(conversation === null ? [] : ["--resume", conversation]), ...(context.model === null ? [] : ["--model", context.model]), ...context.launch.args];
-    this.#process = context.start(args, { ...ENV, ...(goesOn && CONTINUE), ...(context.apiKey && { ANTHROPIC_API_KEY: context.apiKey.reveal() }) });
+    this.#process = context.start(args, { ...ENV, ...(goesOn && CONTINUE), ...gatewayEnvironment(context.gateway, context.env) });
   }
 
   async run(): Promise<AdapterOutcome> {

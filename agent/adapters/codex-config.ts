@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AdapterContext } from "./adapter.ts";
+import { bringsOwn, gatewayEnvironment } from "./gateway-environment.ts";
 
 /** What Codex itself reads of a project's instructions at most, in bytes. */
 const MAX_INSTRUCTIONS = 32 * 1024;
@@ -24,13 +25,15 @@ export interface CodexHome {
  * otherwise make it trusted, and its own settings could then start servers and allow commands past the gate. Codex leaves
  * out AGENTS.md together with them, so that comes back as instructions.
  */
-export async function prepareCodexHome(context: Pick<AdapterContext, "home" | "workspace" | "env" | "apiKey" | "model">): Promise<CodexHome> {
+export async function prepareCodexHome(context: Pick<AdapterContext, "home" | "workspace" | "env" | "gateway" | "model">): Promise<CodexHome> {
   const path = join(context.home, ".codex");
   await mkdir(path, { recursive: true, mode: 0o700 });
   for (const name of ["rules", "hooks.json", "requirements.toml"]) await rm(join(path, name), { recursive: true, force: true });
-  const ownKey = context.apiKey !== null || context.env["OPENAI_API_KEY"] !== undefined;
-  const base = context.env["OPENAI_BASE_URL"] ?? (ownKey ? OPENAI : undefined);
-  await writeFile(join(path, "config.toml"), configToml({ workspace: context.workspace, model: context.model, base, ownKey }), { mode: 0o600 });
+  const { env, gateway } = context;
+  const ownKey = env["OPENAI_API_KEY"] !== undefined;
+  const through = bringsOwn("openai", env) ? undefined : gatewayEnvironment(gateway, env)["OPENAI_BASE_URL"];
+  const base = env["OPENAI_BASE_URL"] ?? (ownKey ? OPENAI : through);
+  await writeFile(join(path, "config.toml"), configToml({ workspace: context.workspace, model: context.model, base, ownKey: ownKey || through !== undefined }), { mode: 0o600 });
   return { path, hasKey: base !== undefined || existsSync(join(path, "auth.json")), instructions: await instructionsOf(context.workspace) };
 }
 

@@ -6,6 +6,7 @@ import type { Adapter, AdapterContext, AdapterOutcome, AgentProcess } from "./ad
 import { prepareCodexHome } from "./codex-config.ts";
 import { callOf, CodexEvents, errorText } from "./codex-events.ts";
 import { approval, itemNotice, message, resolved, thread, turnCompleted, turnOf, type Approval, type Item, type ItemOf, type RequestId, type TurnError } from "./codex-records.ts";
+import { gatewayEnvironment } from "./gateway-environment.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
 import { unwrapShell } from "./shell-words.ts";
 import { clip, crashed, leave, logLine, supervise, turnTexts } from "./supervision.ts";
@@ -23,7 +24,7 @@ export const codex: Adapter = {
   async run(context) {
     const home = await prepareCodexHome(context);
     if (!home.hasKey) {
-      return { status: "failed", result: null, exit_code: null, conversation: context.task.conversation, error: { code: "key_missing", message: "Codex has no model key and no login", hint: "Create the session with api_key, or set OPENAI_BASE_URL in its environment" } };
+      return { status: "failed", result: null, exit_code: null, conversation: context.task.conversation, error: { code: "key_missing", message: "Codex has no model key and no login", hint: "Create the session with api_key or agent_config, or set OPENAI_BASE_URL in its environment" } };
     }
     return new CodexTask(context, home.path, home.instructions).run();
   },
@@ -55,7 +56,7 @@ class CodexTask {
     this.#instructions = instructions;
     this.#conversation = context.task.conversation;
     this.#events = new CodexEvents({ workspace: context.workspace, resumed: context.task.conversation !== null, now: () => performance.now() });
-    this.#process = context.start([...context.launch.args, "app-server"], { CODEX_HOME: home, ...(context.apiKey && { OPENAI_API_KEY: context.apiKey.reveal() }) });
+    this.#process = context.start([...context.launch.args, "app-server"], { CODEX_HOME: home, ...gatewayEnvironment(context.gateway, context.env) });
   }
 
   async run(): Promise<AdapterOutcome> {

@@ -4,6 +4,7 @@ import type { RunError } from "../../sdk/protocol/task.ts";
 import { json, type Json } from "../../sdk/protocol/values.ts";
 import type { Adapter, AdapterContext, AdapterOutcome, AgentProcess, Emitted } from "./adapter.ts";
 import { CUSTOM_TYPES, customRecord, type CustomRecord } from "./custom-records.ts";
+import { gatewayEnvironment } from "./gateway-environment.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
 import { clip, logLine, supervise } from "./supervision.ts";
 
@@ -17,7 +18,7 @@ export const custom: Adapter = {
   keyVariables: ["MODEL_API_KEY"],
   continues: (launch) => launch.continues ?? false,
   stateFiles: (launch) => launch.state_files ?? [],
-  run: (context) => new CustomTask(context, { env: context.apiKey ? { MODEL_API_KEY: context.apiKey.reveal() } : {} }).run(),
+  run: (context) => new CustomTask(context, { env: gatewayEnvironment(context.gateway, context.env) }).run(),
 };
 
 /** Where an agent that speaks these records differs from others. */

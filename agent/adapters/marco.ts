@@ -2,6 +2,7 @@
 
 import type { Adapter } from "./adapter.ts";
 import { CustomTask } from "./custom.ts";
+import { gatewayEnvironment } from "./gateway-environment.ts";
 
 export const marco: Adapter = {
   name: "marco",
@@ -12,9 +13,7 @@ export const marco: Adapter = {
     // Named before anything is said, so that what the first attempt of a first task did is found again.
     const conversation = context.task.conversation ?? `marco-${context.task.task_id}`;
     context.setConversation(conversation);
-    const key = context.apiKey?.reveal();
-    const env: Record<string, string> = key === undefined ? {} : { ANTHROPIC_API_KEY: key, OPENAI_API_KEY: key };
-    const outcome = await new CustomTask({ ...context, task: { ...context.task, conversation } }, { env, failsInWords: true }).run();
+    const outcome = await new CustomTask({ ...context, task: { ...context.task, conversation } }, { env: gatewayEnvironment(context.gateway, context.env), failsInWords: true }).run();
     return { ...outcome, conversation };
   },
 };

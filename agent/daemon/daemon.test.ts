@@ -97,34 +97,18 @@ describe("a host's daemon", () => {
     starting.catch(() => {});
   });
 
-  it("starts a runner with a private runner.json, its secrets on stdin, its token in no log", async () => {
+  it("starts a runner with a private runner.json, nothing on stdin, its token in no log", async () => {
     await startDaemon();
-    const spec = order("sign('up', stdin.trim()); await forever();", { secrets: { api_key: "sk-secret" }, needs_key: true, model: "m" });
+    const spec = order("sign('up', stdin.trim()); await forever();", { needs_key: true, gateway: true, model: "m" });
     const answer = await remote().spawn(spec);
     expect(answer).toMatchObject({ ok: true, isolation: expect.any(String) as string });
-    expect((await sign(spec, "up")).trim()).toBe('{"api_key":"sk-secret"}');
+    expect((await sign(spec, "up")).trim()).toBe("");
     const file = join(state(spec), "runner.json");
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     const written = runnerSpec.parse(JSON.parse(await readFile(file, "utf8")));
-    expect(written).toMatchObject({ runner_id: spec.runner_id, run_token: spec.run_token, server: door.url, agent_name: "example", agent: { adapter: "custom" }, model: "m", needs_key: true });
+    expect(written).toMatchObject({ runner_id: spec.runner_id, run_token: spec.run_token, server: door.url, agent_name: "example", agent: { adapter: "custom" }, model: "m", needs_key: true, gateway: true });
     const everything = lines.join("") + (await readFile(join(data, "runners", spec.runner_id, "record.json"), "utf8"));
-    expect(everything).not.toContain("sk-secret");
     expect(everything).not.toContain(spec.run_token);
-    expect(await readFile(file, "utf8")).not.toContain("sk-secret");
-  });
-
-  it("remembers a session's secrets until it is told to forget them", async () => {
-    await startDaemon();
-    const first = order("sign('up', stdin.trim()); process.exitCode = 0;", { secrets: { api_key: "sk-secret" } });
-    await remote().spawn(first);
-    await vi.waitFor(() => expect(door.reports).toHaveLength(1), WAIT);
-    const second = { ...order("sign('up', stdin.trim()); await forever();"), session_id: first.session_id, epoch: 2 };
-    await remote().spawn(second);
-    expect(await sign(second, "up")).toContain("sk-secret");
-    await remote().forget(first.session_id);
-    const third = { ...order("sign('up', stdin.trim()); await forever();"), session_id: first.session_id, epoch: 3 };
-    await remote().spawn(third);
-    expect((await sign(third, "up")).trim()).toBe("{}");
   });
 
   it("starts a runner once, however often it is asked", async () => {

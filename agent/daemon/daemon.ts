@@ -22,7 +22,6 @@ import { Link } from "./link.ts";
 import type { Logger } from "./log.ts";
 import { planWelcome } from "./reconcile.ts";
 import { Records } from "./records.ts";
-import { SessionSecrets } from "./secrets.ts";
 import { Supervisor } from "./supervisor.ts";
 
 const UPDATE_MS = 30_000;
@@ -49,7 +48,6 @@ export interface DaemonOptions {
 export class HostDaemon {
   readonly #options: DaemonOptions;
   readonly #layout: Layout;
-  readonly #secrets = new SessionSecrets();
   readonly #providers: Provider[] = [];
   readonly #supervisor: Supervisor;
   readonly #copies: HostCopies;
@@ -69,7 +67,6 @@ export class HostDaemon {
       layout: this.#layout,
       records: new Records(this.#layout),
       provider: async (name) => this.#provider(name),
-      secrets: (sessionId) => this.#secrets.line(sessionId),
       server: options.server,
       log: options.log,
       onEnd: (report) => this.#tell(report),
@@ -190,7 +187,6 @@ export class HostDaemon {
     const parsed = spawnSpec.safeParse(input);
     if (!parsed.success) return { ok: false, retryable: false, error: { code: "internal", message: `the host cannot read the order: ${parsed.error.issues[0]?.path.join(".") ?? ""}: ${parsed.error.issues[0]?.message ?? ""}` } };
     const spec = parsed.data;
-    this.#secrets.keep(spec.session_id, spec.secrets);
     const name = spec.provider ?? this.#info?.default_provider ?? "process";
     const provider = this.#providers.find((other) => other.name === name);
     if (!provider) return { ok: false, retryable: false, error: { code: "provider_failed", message: `this host has no provider '${name}'`, hint: `It has ${this.#providers.map((other) => other.name).join(" and ")}.` } };
@@ -202,7 +198,7 @@ export class HostDaemon {
       runner_id: spec.runner_id, session_id: spec.session_id, epoch: spec.epoch, run_token: spec.run_token, server: this.#options.server,
       ...(view.socket !== undefined && { socket: view.socket }),
       agent: placed.launch, agent_name: spec.agent, ...(found === null && { agent_hint: unknownHint(spec.agent, this.#agents) }),
-      model: spec.model, env: spec.env, keep_raw: spec.keep_raw, needs_key: spec.needs_key, workspace: view.workspace, home: view.home, state: view.state,
+      model: spec.model, env: spec.env, keep_raw: spec.keep_raw, needs_key: spec.needs_key, ...(spec.gateway !== undefined && { gateway: spec.gateway }), workspace: view.workspace, home: view.home, state: view.state,
     };
     const { runner_id, session_id, tenant_id, workspace_id, epoch } = spec;
     return this.#supervisor.spawn(
@@ -222,8 +218,7 @@ export class HostDaemon {
 
   /** See `Daemon.forget`. */
   async forget(sessionId: string): Promise<void> {
-    this.#secrets.forget(idOf("session").parse(sessionId));
-    await this.#copies.ended(sessionId);
+    await this.#copies.ended(idOf("session").parse(sessionId));
   }
 
   /** See `Daemon.suspend`. */

@@ -1,13 +1,15 @@
-/** Owns the way from a sandbox to the control plane: one unix socket per runner that lets exactly its session's link through. */
+/** Owns the way from a sandbox to the control plane: one unix socket per runner that lets its session's link, model calls and workspace through. */
 
 import { chmod, open, rm } from "node:fs/promises";
-import { createServer, request as httpRequest, type IncomingMessage, type Server } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { Agent, createServer, request as httpRequest, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Agent as SecureAgent, request as httpsRequest } from "node:https";
 import { dirname, basename, join } from "node:path";
 import type { Duplex } from "node:stream";
 
 /** Longest path that a unix socket can be bound to. */
 const MAX_SOCKET_PATH = 107;
+/** Longest that a body may take to come. */
+const UPLOAD_MS = 300_000;
 const HOP_HEADERS = new Set(["host", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
 
 export interface Relay {
@@ -17,14 +19,18 @@ export interface Relay {
 }
 
 /**
- * Listens at `path` and forwards upgrades of `/links/runner/{sessionId}` to `server`; all else is 404.
+ * Listens at `path` and forwards to `server`: upgrades of `/links/runner/{sessionId}`, requests below `/links/workspace/{sessionId}/`, and those below
+ * `/gateway/` whose key is of this session; all else is 404.
  * Any user may connect: the directory that the socket lies in says who reaches it.
  */
 export async function openRelay(path: string, server: string, sessionId: string): Promise<Relay> {
   const allowed = `/links/runner/${sessionId}`;
   const sockets = new Set<Duplex>();
-  const door = createServer({ requestTimeout: 10_000 }, (_request, response) => {
-    response.writeHead(404, { "content-type": "text/plain" }).end("this relay carries one session's link only\n");
+  const agent = server.startsWith("https:") ? new SecureAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
+  const door = createServer({ requestTimeout: UPLOAD_MS, headersTimeout: 10_000, noDelay: true }, (request, response) => {
+    const target = URL.canParse(request.url ?? "", server) ? new URL(request.url ?? "", server) : null;
+    if (target?.origin === new URL(server).origin && carries(target.pathname, request, sessionId)) return passOn(request, response, target, agent);
+    response.writeHead(404, { "content-type": "text/plain" }).end("this relay carries one session's own requests only\n");
   });
   door.on("connection", (socket: Duplex) => track(sockets, socket));
   door.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -37,10 +43,36 @@ export async function openRelay(path: string, server: string, sessionId: string)
     path,
     async close() {
       for (const socket of sockets) socket.destroy();
+      agent.destroy();
       await new Promise<void>((resolve) => door.close(() => resolve()));
       await release();
     },
   };
+}
+
+/** A request's key ends with the session that it is good for: another session's goes no way through here. */
+function carries(path: string, { headers }: IncomingMessage, sessionId: string): boolean {
+  if (path.startsWith(`/links/workspace/${sessionId}/`)) return true;
+  const key = headers["x-api-key"] ?? headers.authorization;
+  return path.startsWith("/gateway/") && typeof key === "string" && key.endsWith(`.${sessionId}`);
+}
+
+/** Both bodies go as they come; the end of either side is the end of the other. */
+function passOn(request: IncomingMessage, response: ServerResponse, target: URL, agent: Agent | SecureAgent): void {
+  const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !HOP_HEADERS.has(name)));
+  const outward = (target.protocol === "https:" ? httpsRequest : httpRequest)(target, { method: request.method, headers, agent });
+  outward.on("error", (error) => {
+    if (response.headersSent) return response.destroy();
+    response.writeHead(502, { "content-type": "application/json" }).end(JSON.stringify({ error: { code: "unavailable", message: `the control plane at ${target.host} cannot be reached: ${error.message}` } }));
+  });
+  outward.on("response", (answer) => {
+    response.writeHead(answer.statusCode ?? 502, answer.statusMessage, answer.rawHeaders);
+    answer.pipe(response);
+    answer.on("error", () => response.destroy());
+    answer.on("aborted", () => response.destroy());
+  });
+  response.on("close", () => outward.destroy());
+  request.pipe(outward);
 }
 
 function forward(request: IncomingMessage, socket: Duplex, head: Buffer, target: URL, sockets: Set<Duplex>): void {

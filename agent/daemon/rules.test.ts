@@ -1,4 +1,3 @@
-import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
 import { newId, type HostProvider, type RunnerReport } from "../../sdk/protocol/index.ts";
 import { EXIT } from "../runner/spec.ts";
@@ -6,7 +5,6 @@ import { chooseProvider, defaultRunners } from "./capacity.ts";
 import { linkUrl, reconnectDelay } from "./link.ts";
 import { logger } from "./log.ts";
 import { displaced, planStart, planWelcome } from "./reconcile.ts";
-import { SessionSecrets } from "./secrets.ts";
 import { described, judge, MAX_RESTARTS, WINDOW_MS } from "./watchdog.ts";
 
 const T0 = Date.UTC(2026, 10, 21);
@@ -84,19 +82,6 @@ describe("link", () => {
   it("dials the server's own scheme and names the host that it is", () => {
     expect(linkUrl("https://m.example/base/", "host_1")).toBe("wss://m.example/base/links/host?host_id=host_1");
     expect(linkUrl("http://127.0.0.1:8420", null)).toBe("ws://127.0.0.1:8420/links/host");
-  });
-});
-
-describe("secrets", () => {
-  it("are kept by session until forgotten, and never printed", () => {
-    const secrets = new SessionSecrets();
-    secrets.keep("s", { api_key: "sk-1" });
-    secrets.keep("s", undefined);
-    secrets.keep("s", {});
-    expect(secrets.line("s")).toBe('{"api_key":"sk-1"}');
-    expect(JSON.stringify(secrets) + inspect(secrets, { depth: 9 })).not.toContain("sk-1");
-    secrets.forget("s");
-    expect(secrets.line("s")).toBe("{}");
   });
 });
 

@@ -20,8 +20,6 @@ export interface SupervisorOptions {
   layout: Layout;
   records: Records;
   provider: (name: string) => Promise<Provider>;
-  /** The line for a runner's stdin. */
-  secrets: (sessionId: string) => string;
   server: string;
   log: Logger;
   /** A runner has ended and will not come back. Never rejects. */
@@ -269,7 +267,7 @@ export class Supervisor {
     const provider = await this.#options.provider(record.provider);
     const directories = this.#options.layout.directories(record);
     const began = performance.now();
-    const sandbox = await provider.start({ ...record, directories, fresh, saved, secrets: this.#options.secrets(record.session_id) });
+    const sandbox = await provider.start({ ...record, directories, fresh, saved });
     this.#options.log.info("runner.started", { ...fieldsOf(record), ms: Math.round((performance.now() - began) * 10) / 10 });
     this.#follow(entry, sandbox);
   }

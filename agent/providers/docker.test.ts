@@ -38,7 +38,7 @@ function contextOf(config: string, root = "/nowhere"): ProviderContext {
 describe("docker provider without an engine or an image", () => {
   const request = (provider: Provider) => {
     const ids = { runner_id: newId("runner", Date.now()), session_id: newId("session", Date.now()), tenant_id: newId("tenant", Date.now()), workspace_id: newId("workspace", Date.now()) };
-    return provider.start({ ...ids, epoch: 1, directories: new Layout("/nowhere").directories(ids), mounts: [], fresh: true, secrets: "{}" });
+    return provider.start({ ...ids, epoch: 1, directories: new Layout("/nowhere").directories(ids), mounts: [], fresh: true });
   };
   it("says that no engine answers and what to do, and that it may be tried again", async () => {
     const provider = new DockerProvider(contextOf("providers: { docker: { host: 'unix:///nowhere/docker.sock' } }"));
@@ -108,7 +108,7 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
     await makeDirectories(directories, provider.owner, { "runner.json": JSON.stringify({ script: `const say = (value) => require("node:fs").writeFileSync(spec.view.state + "/said", JSON.stringify(value));\n${script}`, view, session: ids.session_id }) });
     const after = await before(directories.state, ids.session_id);
     try {
-      const { exited } = await provider.start({ ...ids, epoch: 1, directories, mounts: [], fresh: true, secrets: "{}" });
+      const { exited } = await provider.start({ ...ids, epoch: 1, directories, mounts: [], fresh: true });
       const exit = await exited;
       expect({ code: exit.code, output: exit.code === 0 ? "" : await provider.output(ids.runner_id, 500) }).toEqual({ code: 0, output: "" });
       return JSON.parse(await readFile(join(directories.state, "said"), "utf8"));
@@ -124,7 +124,7 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
     const ids = { runner_id: newId("runner", Date.now()), session_id: newId("session", Date.now()), tenant_id: newId("tenant", Date.now()), workspace_id: newId("workspace", Date.now()) };
     const directories = layout.directories(ids);
     await makeDirectories(directories, provider.owner, {});
-    await expect(provider.start({ ...ids, epoch: 1, directories, mounts: [], fresh: true, secrets: "{}" })).rejects.toMatchObject({ name: "ProviderError", retryable: false, run: { code: "image_missing", hint: "npm run image" } });
+    await expect(provider.start({ ...ids, epoch: 1, directories, mounts: [], fresh: true })).rejects.toMatchObject({ name: "ProviderError", retryable: false, run: { code: "image_missing", hint: "npm run image" } });
   });
 
   it("lets none of the dangerous system calls through, and all that programs need", async () => {

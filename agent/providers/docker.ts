@@ -101,7 +101,7 @@ export class DockerProvider implements Provider {
       // Handled at once, or a failure during the start would count as unhandled.
       const exited = this.#exit(runner_id, ended);
       await container.start();
-      stdin.end(`${request.secrets}\n`);
+      stdin.end();
       return { runner_id, session_id, epoch, exited };
     } catch (error) {
       throw failure(error, this.#context.config.docker.image);

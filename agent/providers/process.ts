@@ -129,7 +129,7 @@ export class ProcessProvider implements Provider {
     const { child, exited } = warm?.launched ?? (await this.#launch(mode, directories, request.mounts, mark));
     if (mode === "bubblewrap") this.#warm.want(kind);
     this.#exits.set(runner_id, exited);
-    child.stdin?.end(`${request.secrets}\n`);
+    child.stdin?.end();
     const identity = child.pid === undefined ? null : await identify(child.pid);
     // A process that has already ended needs no record: its exit tells the rest.
     if (identity) await writeFile(join(directories.record, "process.json"), JSON.stringify({ runner_id, session_id, epoch, mode, mark, ...identity } satisfies Record), { mode: 0o600 });

@@ -66,8 +66,6 @@ export interface StartRequest {
   mounts: readonly HostMount[];
   /** Workspace and home were made for this start: nobody else uses them, nothing is in them. */
   fresh: boolean;
-  /** One JSON line for the runner's stdin. */
-  secrets: string;
   /** It was saved, and starts with what was. */
   saved?: boolean;
 }

@@ -29,7 +29,7 @@ async function begin(more: { workspace?: string; mounts?: HostMount[]; filler?: 
   const ids = { runner_id: newId("runner", now), session_id: newId("session", now), tenant_id: newId("tenant", now), workspace_id: more.workspace ?? newId("workspace", now) };
   const directories = layout.directories(ids);
   const { fresh } = await makeDirectories(directories, provider.owner, { "runner.json": JSON.stringify({ script: SCRIPT, view: provider.view(directories), filler: more.filler }) });
-  const sandbox = await provider.start({ ...ids, epoch: 1, directories, mounts: more.mounts ?? [], fresh, secrets: '{"api_key":"k"}' });
+  const sandbox = await provider.start({ ...ids, epoch: 1, directories, mounts: more.mounts ?? [], fresh });
   const said = await vi.waitFor(async () => JSON.parse(await readFile(join(directories.state, "said"), "utf8")) as Record<string, unknown>, WAIT);
   return { ids, directories, sandbox, said, warm: String(said["mark"]).startsWith("warm-") };
 }
@@ -55,12 +55,12 @@ afterEach(async () => {
 });
 
 describe.skipIf(!bubblewrap)("sandboxes that wait to be used", () => {
-  it("become a new session's own, with its workspace, state, secrets and file", async () => {
+  it("become a new session's own, with its workspace, state and file", async () => {
     provider.prepare();
     await ready();
     const { said, warm, directories, ids } = await begin();
     expect(warm).toBe(true);
-    expect(said).toMatchObject({ stdin: '{"api_key":"k"}\n', home: [], spec: expect.any(Number) as number });
+    expect(said).toMatchObject({ stdin: "", home: [], spec: expect.any(Number) as number });
     expect(await readFile(join(directories.workspace, "made"), "utf8")).toBe("here");
     expect(await readdir(directories.record)).toEqual(expect.arrayContaining(["output.log", "process.json", "state", "status"]));
     expect(await provider.adopt()).toMatchObject([{ runner_id: ids.runner_id }]);

@@ -1,9 +1,8 @@
 /** Owns one run: an adapter driving an agent for one task, from `running` to its last word, whatever the agent does. */
 
 import type { EventData } from "../../sdk/protocol/event.ts";
-import type { Secret } from "../../sdk/protocol/secret.ts";
 import { RUN_ENDED, type RunError } from "../../sdk/protocol/task.ts";
-import type { Adapter, AdapterContext, AdapterOutcome } from "../adapters/adapter.ts";
+import type { Adapter, AdapterContext, AdapterOutcome, GatewayAccess } from "../adapters/adapter.ts";
 import { encode, type Unstamped } from "./bounds.ts";
 import { RunClock } from "./clock.ts";
 import type { Gate } from "./gate.ts";
@@ -14,7 +13,7 @@ import type { RunnerSpec } from "./spec.ts";
 
 export interface RunParts {
   spec: RunnerSpec;
-  apiKey: Secret | null;
+  gateway: () => Promise<GatewayAccess | null>;
   journal: Journal;
   gate: Gate;
   adapter: () => Promise<Adapter>;
@@ -130,10 +129,10 @@ export class Run {
 
   /** Why this task cannot even begin; null where it can. */
   #refusal(): AdapterOutcome | null {
-    const { spec, gate, apiKey, journal } = this.#parts;
+    const { spec, gate, journal } = this.#parts;
     if (spec.agent === null) return failed({ code: "agent_unknown", message: `no agent '${spec.agent_name}' is known on this host`, ...(spec.agent_hint !== undefined && { hint: spec.agent_hint }) });
-    if (spec.needs_key && apiKey === null) {
-      return failed({ code: "key_missing", message: "the session's model key is not in memory any more", hint: `give it again: PATCH /api/v1/sessions/${spec.session_id} {"api_key": "…"}` });
+    if (spec.needs_key) {
+      return failed({ code: "key_missing", message: "the session's model key ended with the runner that it was given for", hint: `give it again: PATCH /api/v1/sessions/${spec.session_id} {"api_key": "…"}, or use an agent_config, which stays` });
     }
     if (gate.fault !== null) return failed({ code: "gate_failed", message: `the permission gate cannot start: ${gate.fault}` });
     if (journal.fault) return failed(diskError(journal.fault));
@@ -141,7 +140,7 @@ export class Run {
   }
 
   async #drive(): Promise<AdapterOutcome> {
-    const { spec, apiKey, gate } = this.#parts;
+    const { spec, gate } = this.#parts;
     const { launch, task } = { launch: spec.agent, task: this.start };
     if (launch === null) throw new Error("no agent to drive");
     const adapter = await this.#parts.adapter();
@@ -154,7 +153,7 @@ export class Run {
       workspace: spec.workspace,
       home: spec.home,
       env: { ...spec.env, ...launch.env },
-      apiKey,
+      gateway: await this.#parts.gateway(),
       interrupt: this.#interrupt.signal,
       emit: (event) => this.#emit(event),
       gate: async (call) => {

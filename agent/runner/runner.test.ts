@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { gatewayToken, parseGatewayKey } from "../../sdk/protocol/index.ts";
 import { inProcess, runnerDirectories, specFor, steps } from "../../test/support/runner-stage.ts";
 import { SessionServer } from "../../test/support/session-server.ts";
 import { createRunner, type Runner, type RunnerOptions } from "./runner.ts";
@@ -83,12 +84,12 @@ describe("a task", () => {
     expect(await server.ended(server.task("again").run_id)).toMatchObject({ status: "completed" });
   });
 
-  it("gives the agent its key, the session's variables and HOME, and keeps the runner's own to itself", async () => {
+  it("gives the agent the gateway and its token, the session's variables and HOME, and keeps the runner's own to itself", async () => {
     process.env["MARIONETTE_API_URL"] = "http://secret";
-    await runner({ secrets: { api_key: "sk-very-secret" } }, { env: { COLOUR: "blue" } });
-    const { run_id } = server.task(steps(["env", "MODEL_API_KEY"], ["env", "COLOUR"], ["env", "HOME"], ["env", "MARIONETTE_API_URL"]));
+    await runner({}, { env: { COLOUR: "blue" }, gateway: true });
+    const { run_id } = server.task(steps(["env", "MARIONETTE_GATEWAY_URL"], ["env", "COLOUR"], ["env", "HOME"], ["env", "MARIONETTE_API_URL"]));
     await server.ended(run_id);
-    expect(server.of("message", run_id).map(({ text }) => text)).toEqual(["sk-very-secret", "blue", directories.home, "unset"]);
+    expect(server.of("message", run_id).map(({ text }) => text)).toEqual([`${server.url}/gateway`, "blue", directories.home, "unset"]);
     delete process.env["MARIONETTE_API_URL"];
   });
 
@@ -344,10 +345,12 @@ describe("a full disk", () => {
   });
 });
 
-it("keeps the key out of its files", async () => {
-  await runner({ secrets: { api_key: "sk-very-secret" } });
-  await server.ended(server.task(steps(["text", "quiet"])).run_id);
-  const path = join(directories.state, "journal.jsonl");
-  expect(existsSync(path)).toBe(true);
-  expect(readFileSync(path, "utf8")).not.toContain("sk-very-secret");
+it("gives the agent a key that is not the runner's own, and nothing where there is no gateway", async () => {
+  await runner({}, { gateway: true });
+  const { run_id } = server.task(steps(["env", "ANTHROPIC_API_KEY"], ["env", "OPENAI_BASE_URL"]));
+  await server.ended(run_id);
+  const [key = "", base] = server.of("message", run_id).map(({ text }) => text);
+  expect(parseGatewayKey(key)).toMatchObject({ session_id: server.session_id, token: await gatewayToken(server.run_token) });
+  expect(key).not.toContain(server.run_token);
+  expect(base).toBe(`${server.url}/gateway/openai`);
 });

@@ -9,13 +9,8 @@ import { Link, type LinkEnd, type LinkTimings } from "./link.ts";
 import type { Service } from "./service.ts";
 import type { RunnerSpec } from "./spec.ts";
 
-export interface RunnerSecrets {
-  api_key?: string | undefined;
-}
-
 export interface RunnerOptions {
   spec: RunnerSpec;
-  secrets?: RunnerSecrets;
   /** Drives the tasks instead of the adapter that the spec names; may live in this process. */
   adapter?: Adapter;
   /** `memory` keeps no file; by default the journal is a file in the spec's state directory. */
@@ -47,7 +42,7 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
   let service: Service | null = null;
   const serve = async (): Promise<Service> => {
     const { createService } = await import("./service.ts");
-    return (service ??= createService({ spec, journal, now, log, secrets: options.secrets ?? {}, adapter: options.adapter }));
+    return (service ??= createService({ spec, journal, now, log, adapter: options.adapter, version: () => link.version }));
   };
   // What an earlier life left running is ended before anything else begins.
   if (journal.run || journal.starts.length > 0) await (await serve()).tasks.recover();

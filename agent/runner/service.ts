@@ -1,11 +1,10 @@
 /** Owns what serves the tasks: gate, task loop, adapter, reader of messages. It is loaded while hello is on its way to the session. */
 
-import { Secret } from "../../sdk/protocol/secret.ts";
-import type { Adapter } from "../adapters/adapter.ts";
+import type { Adapter, GatewayAccess } from "../adapters/adapter.ts";
 import { loadAdapter } from "../adapters/registry.ts";
 import { Gate } from "./gate.ts";
+import { openGateway } from "./gateway.ts";
 import type { Journal } from "./journal.ts";
-import type { RunnerSecrets } from "./runner.ts";
 import type { RunnerSpec } from "./spec.ts";
 import { Tasks } from "./tasks.ts";
 import { readMessage, type Received } from "./wire.ts";
@@ -13,7 +12,6 @@ import { readMessage, type Received } from "./wire.ts";
 export interface ServiceOptions {
   spec: RunnerSpec;
   journal: Journal;
-  secrets: RunnerSecrets;
   adapter: Adapter | undefined;
   now: () => number;
   log: (line: string) => void;
@@ -26,7 +24,7 @@ export interface Service {
 }
 
 /** Wires gate and task loop to the journal; the adapter is loaded at once where there is one to load. */
-export function createService({ spec, journal, secrets, adapter, now, log }: ServiceOptions): Service {
+export function createService({ spec, journal, adapter, now, log }: ServiceOptions): Service {
   const stamp = stamps(now);
   const gate = new Gate({
     session_id: spec.session_id,
@@ -43,10 +41,11 @@ export function createService({ spec, journal, secrets, adapter, now, log }: Ser
       tasks.asking(pending.length > 0);
     },
   });
-  const { api_key } = secrets;
   const load = async () => adapter ?? loadAdapter(spec.agent?.adapter ?? "custom");
   if (spec.agent) load().catch((error: unknown) => log(`the adapter ${spec.agent?.adapter} cannot be loaded: ${String(error)}`));
-  const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, apiKey: api_key === undefined || api_key === "" ? null : new Secret(api_key), adapter: load });
+  let access: Promise<GatewayAccess | null> | null = null;
+  const gateway = () => (access ??= openGateway(spec));
+  const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, gateway, adapter: load });
   return { gate, tasks, readMessage };
 }
 

@@ -29,7 +29,7 @@ export type AgentLaunch = z.infer<typeof agentLaunch>;
 
 /**
  * `runner.json`, mode 0600, beside the journal, as the runner sees its paths (inside a container they differ from the host's).
- * Secrets are not in it: the daemon writes them as one JSON line to the runner's stdin, `{"api_key": "…"}` or `{}`, then closes it.
+ * The only secret in it is the runner's own token: no model key ever comes to a host.
  */
 export const runnerSpec = z.object({
   runner_id: idOf("runner"),
@@ -47,7 +47,10 @@ export const runnerSpec = z.object({
   model: z.string().nullable(),
   env,
   keep_raw: z.boolean(),
+  /** The session's own model key was given and is gone: no task can begin. */
   needs_key: z.boolean(),
+  /** The session's model calls go through the gateway. */
+  gateway: z.boolean().optional(),
   /** The session's files; the agent's working directory. */
   workspace: z.string(),
   /** HOME of the agent: its conversations live here and outlive the runner. */

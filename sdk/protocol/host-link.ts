@@ -35,7 +35,7 @@ export type HostHello = z.infer<typeof hostHello>;
 export const hostWelcome = z.object({ version: z.number().int(), host_id: idOf("host"), destroy: z.array(idOf("runner")) });
 export type HostWelcome = z.infer<typeof hostWelcome>;
 
-/** All that a runner needs to start. `run_token` and `secrets` are held in memory by the daemon, and in a file of the sandbox's own (token only). */
+/** All that a runner needs to start. `run_token` is held in a file of the sandbox's own. No model key is among it: keys stay at the edge. */
 export const spawnSpec = z.object({
   runner_id: idOf("runner"),
   session_id: idOf("session"),
@@ -48,10 +48,10 @@ export const spawnSpec = z.object({
   provider: slug.nullable(),
   env,
   keep_raw: z.boolean(),
-  /** Absent: the daemon uses what it still holds for this session, if anything. */
-  secrets: z.object({ api_key: z.string().max(4_096).optional() }).optional(),
-  /** The session was given a key: without one in hand the task fails with `key_missing`. */
+  /** The session was given a model key of its own that is gone: every task fails with `key_missing`. */
   needs_key: z.boolean(),
+  /** The session's model calls go through the gateway, which has a key for them; absent: it has none. */
+  gateway: z.boolean().optional(),
   /** Trees to restore before the first task. */
   restore: restoreOrder.nullable().optional(),
   /** Largest size of the workspace in MiB; null: the host's disk is the limit. */

@@ -3,7 +3,7 @@
 const NONCE_BYTES = 12;
 const INFO = new TextEncoder().encode("marionette model key 1");
 
-async function keyOf(token: string, sessionId: string): Promise<CryptoKey> {
+async function keyOf(token: string, sessionId: string) {
   const material = await crypto.subtle.importKey("raw", new TextEncoder().encode(token), "HKDF", false, ["deriveKey"]);
   // Bound to the session: a sealed key that is moved elsewhere does not open.
   const salt = new TextEncoder().encode(sessionId);

@@ -3,7 +3,6 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Secret } from "../../sdk/protocol/index.ts";
 import type { AdapterContext, AgentProcess, Emitted, GateAnswer, GateCall } from "../../agent/adapters/adapter.ts";
 import type { AgentLaunch } from "../../agent/runner/spec.ts";
 
@@ -30,7 +29,10 @@ export interface StageOptions {
   notice?: string | null;
   interrupted?: boolean;
   model?: string | null;
+  /** A model key of the session's own environment; null: none. */
   apiKey?: string | null;
+  /** The model gateway; by default there is none. */
+  gateway?: AdapterContext["gateway"];
   /** The session's environment. */
   env?: Record<string, string>;
   /** Defaults to allowing everything. */
@@ -56,14 +58,16 @@ export function stage(options: StageOptions): Stage {
   const processes: AgentProcess[] = [];
   const starts: Stage["starts"] = [];
   const launch: AgentLaunch = { name: options.launch.adapter, args: [], env: {}, ...options.launch };
+  const key = options.apiKey === undefined ? "key-of-the-test" : options.apiKey;
+  const session = { ...(key !== null && { ANTHROPIC_API_KEY: key, OPENAI_API_KEY: key, MODEL_API_KEY: key }), ...options.env };
   const context: AdapterContext = {
     task: { task_id: "task", run_id: "run", attempt: 1, prompt: options.prompt, conversation: options.conversation ?? null, notice: options.notice ?? null, interrupted: options.interrupted ?? false },
     launch,
     model: options.model ?? null,
     workspace: options.workspace,
     home: options.home,
-    env: { ...options.env, ...launch.env },
-    apiKey: options.apiKey === null ? null : new Secret(options.apiKey ?? "key-of-the-test"),
+    env: { ...session, ...launch.env },
+    gateway: options.gateway ?? null,
     interrupt: interrupted.signal,
     async emit(event) {
       events.push(event);
@@ -82,7 +86,7 @@ export function stage(options: StageOptions): Stage {
         HOME: options.home,
         TMPDIR: join(options.home, "tmp"),
         LANG: "C.UTF-8",
-        ...options.env,
+        ...session,
         ...launch.env,
         ...env,
       });
