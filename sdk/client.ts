@@ -8,6 +8,7 @@ import { Keys, RunnerTokens } from "./resources/keys.ts";
 import { Permissions } from "./resources/permissions.ts";
 import { Sessions } from "./resources/sessions.ts";
 import { Tasks } from "./resources/tasks.ts";
+import { Workspaces } from "./resources/workspaces.ts";
 
 export type MarionetteOptions = TransportOptions;
 
@@ -18,6 +19,7 @@ export type MarionetteOptions = TransportOptions;
 export class Marionette {
   readonly sessions: Sessions;
   readonly tasks: Tasks;
+  readonly workspaces: Workspaces;
   readonly permissions: Permissions;
   readonly runners: Runners;
   readonly hosts: Hosts;
@@ -32,6 +34,7 @@ export class Marionette {
     this.url = transport.url;
     this.sessions = new Sessions(transport);
     this.tasks = new Tasks(transport);
+    this.workspaces = new Workspaces(transport);
     this.permissions = new Permissions(transport);
     this.runners = new Runners(transport);
     this.hosts = new Hosts(transport);

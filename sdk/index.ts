@@ -15,8 +15,9 @@ export type { LogParams, StreamCallOptions } from "./resources/log.ts";
 export type { PermissionApproveParams, PermissionListParams } from "./resources/permissions.ts";
 export type { SessionCreateParams, SessionListParams } from "./resources/sessions.ts";
 export type { TaskCreateParams, TaskListParams } from "./resources/tasks.ts";
+export type { WorkspaceAt, WorkspaceCreateParams, WorkspaceListParams } from "./resources/workspaces.ts";
 export { TASK_ENDED } from "./protocol/task.ts";
 export type {
-  ApiKey, ApiKeyCreated, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
-  Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage,
+  ApiKey, ApiKeyCreated, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
+  Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
 } from "./protocol/index.ts";

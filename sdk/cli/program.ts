@@ -12,7 +12,10 @@ import { keyCommands } from "./commands/keys.ts";
 import { permissionCommands } from "./commands/permissions.ts";
 import { runCommand } from "./commands/run.ts";
 import { sessionCommands } from "./commands/sessions.ts";
+import { sessionSuspendCommands } from "./commands/sessions-suspend.ts";
 import { taskCommands } from "./commands/tasks.ts";
+import { workspaceCommands } from "./commands/workspaces.ts";
+import { workspaceCopyCommands } from "./commands/workspaces-copy.ts";
 import { GLOBAL_OPTIONS } from "./completion.ts";
 import { Context, type GlobalFlags } from "./context.ts";
 import { EXIT, UserError, type Io } from "./io.ts";
@@ -21,7 +24,7 @@ import { neutralise, oneLine, painter, wantsColour } from "./output/terminal.ts"
 import { VERSION } from "./version.ts";
 
 export const commands: readonly Command[] = [
-  runCommand, ...sessionCommands, exportCommand, ...fileCommands, ...taskCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...configCommands,
+  runCommand, ...sessionCommands, ...sessionSuspendCommands, exportCommand, ...fileCommands, ...taskCommands, ...workspaceCommands, ...workspaceCopyCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...configCommands,
   completionCommand(() => commands), versionCommand,
 ];
 
