@@ -70,6 +70,7 @@ export class HostDaemon {
       server: options.server,
       log: options.log,
       onEnd: (report) => this.#tell(report),
+      onGone: (record) => this.#copies.left(record.session_id, this.#layout.directories(record).state),
     });
     this.#copies = new HostCopies({ layout: this.#layout, retentionSeconds: options.config.retention, uses: (sessionId, workspaceId) => this.#supervisor.uses(sessionId, workspaceId), log: options.log });
     this.#link = new Link({
@@ -199,6 +200,7 @@ export class HostDaemon {
       ...(view.socket !== undefined && { socket: view.socket }),
       agent: placed.launch, agent_name: spec.agent, ...(found === null && { agent_hint: unknownHint(spec.agent, this.#agents) }),
       model: spec.model, env: spec.env, keep_raw: spec.keep_raw, needs_key: spec.needs_key, ...(spec.gateway !== undefined && { gateway: spec.gateway }), workspace: view.workspace, home: view.home, state: view.state,
+      workspace_id: spec.workspace_id, ...(spec.restore && { restore: spec.restore }), ...(spec.workspace_quota_mb && { workspace_quota_mb: spec.workspace_quota_mb }),
     };
     const { runner_id, session_id, tenant_id, workspace_id, epoch } = spec;
     return this.#supervisor.spawn(

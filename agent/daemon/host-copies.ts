@@ -4,6 +4,7 @@ import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { idOf, timestamp } from "../../sdk/protocol/index.ts";
+import { MARKER } from "../runner/spec.ts";
 import type { Layout } from "./layout.ts";
 import type { Logger } from "./log.ts";
 
@@ -51,6 +52,14 @@ export class HostCopies {
   async settled(sessionId: string, capsuleId: string): Promise<void> {
     const copy = await this.#read(sessionId);
     if (copy) await this.#write({ ...copy, capsule_id: capsuleId });
+  }
+
+  /** A runner of the session has gone: what it noted in its state says whether a capsule holds what it left. Written in the sandbox, so only its own files are at stake. */
+  async left(sessionId: string, state: string): Promise<void> {
+    const text = await readFile(join(state, MARKER), "utf8").catch(() => null);
+    if (text === null || text.length > 1_000) return;
+    const noted = z.object({ capsule_id: idOf("capsule") }).safeParse(JSON.parse(text));
+    if (noted.success) await this.settled(sessionId, noted.data.capsule_id);
   }
 
   /** The session has ended. */

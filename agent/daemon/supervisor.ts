@@ -24,6 +24,8 @@ export interface SupervisorOptions {
   log: Logger;
   /** A runner has ended and will not come back. Never rejects. */
   onEnd: (report: RunnerReport) => Promise<void>;
+  /** A runner's directories are about to go. */
+  onGone: (record: RunnerRecord) => Promise<void>;
 }
 
 interface Entry {
@@ -336,6 +338,7 @@ export class Supervisor {
     await entry.relay?.close();
     entry.relay = null;
     this.#entries.delete(entry.record.runner_id);
+    await this.#options.onGone(entry.record).catch((error: unknown) => this.#options.log.warn("runner.leftovers_unread", { ...fieldsOf(entry.record), error: messageOf(error) }));
     await this.#options.records.remove(entry.record.runner_id);
   }
 }

@@ -4,6 +4,7 @@ import type { CommandBody } from "../../sdk/protocol/runner-link.ts";
 import type { JournalLine } from "./journal-read.ts";
 
 export type TaskStart = Extract<CommandBody, { kind: "task.start" }>;
+export type CapsuleOrdered = Extract<CommandBody, { kind: "capsule" }>;
 export type RunIds = { task_id: string; run_id: string };
 
 /** A process group of an agent, known again by its start time. */

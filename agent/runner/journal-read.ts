@@ -25,6 +25,8 @@ export const journalLine = z.object({
   /** Null: nothing runs. */
   run: runState.nullable().optional(),
   grants: z.array(grant).optional(),
+  /** The capsule that was asked for and not yet taken; null: none. */
+  capsule: commandBody.nullable().optional(),
   stop: z.string().optional(),
   acked: z.number().int().optional(),
 });

@@ -3,7 +3,7 @@
 import type { Grant } from "../../sdk/protocol/decide.ts";
 import type { Command } from "../../sdk/protocol/runner-link.ts";
 import type { JournalStore } from "./journal-store.ts";
-import { blockText, lineText, type Block, type RunIds, type RunState, type TaskStart } from "./journal-line.ts";
+import { blockText, lineText, type Block, type CapsuleOrdered, type RunIds, type RunState, type TaskStart } from "./journal-line.ts";
 import type { JournalLine } from "./journal-read.ts";
 
 /** Most characters of unacknowledged events; beyond it those who emit wait, and their agents with them. */
@@ -55,6 +55,8 @@ export class Journal {
   run: RunState | null = null;
   grants: readonly Grant[] = [];
   stop: string | null = null;
+  /** The capsule that was asked for and not yet taken. */
+  capsule: CapsuleOrdered | null = null;
   lastCommand = 0;
   /** Highest command that is in the file. */
   writtenCommand = 0;
@@ -139,7 +141,8 @@ export class Journal {
     if (command.body.kind === "task.start") {
       this.starts.push(command.body);
       (this.#change.starts ??= []).push(command.body);
-    } else if (command.body.kind === "stop") {
+    } else if (command.body.kind === "capsule") this.setCapsule(command.body);
+    else if (command.body.kind === "stop") {
       this.stop = command.body.reason;
       this.#change.stop = command.body.reason;
     }
@@ -155,6 +158,13 @@ export class Journal {
   setGrants(grants: readonly Grant[]): void {
     this.grants = grants;
     this.#change.grants = [...grants];
+    this.#touch();
+  }
+  /** A capsule is to be taken; or, with null, the one of this id has been, or cannot be. */
+  setCapsule(capsule: CapsuleOrdered | null, over?: string): void {
+    if (capsule === null && this.capsule?.capsule_id !== over) return;
+    this.capsule = capsule;
+    this.#change.capsule = capsule;
     this.#touch();
   }
   /** The task of this run needs no more; in the same line as its last event. */
@@ -284,7 +294,7 @@ export class Journal {
 
   #whole(fresh: readonly Block[]): string {
     const blocks = [...this.#blocks, ...fresh];
-    const state = { command: this.lastCommand, starts: this.starts, run: this.run, grants: [...this.grants], ...(this.stop !== null && { stop: this.stop }) };
+    const state = { command: this.lastCommand, starts: this.starts, run: this.run, grants: [...this.grants], ...(this.capsule && { capsule: this.capsule }), ...(this.stop !== null && { stop: this.stop }) };
     return lineText({ head: { ...this.#head(), last: blocks[0] ? blocks[0].from - 1 : this.#last }, ...state }, blocks);
   }
 
@@ -321,6 +331,7 @@ export class Journal {
     }
     if (line.run !== undefined) this.run = line.run;
     if (line.grants) this.grants = line.grants;
+    if (line.capsule !== undefined) this.capsule = line.capsule?.kind === "capsule" ? line.capsule : null;
     if (line.stop !== undefined) this.stop = line.stop;
     if (line.acked !== undefined) this.acknowledge(line.acked);
   }

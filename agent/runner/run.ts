@@ -4,6 +4,7 @@ import type { EventData } from "../../sdk/protocol/event.ts";
 import { RUN_ENDED, type RunError } from "../../sdk/protocol/task.ts";
 import type { Adapter, AdapterContext, AdapterOutcome, GatewayAccess } from "../adapters/adapter.ts";
 import { encode, type Unstamped } from "./bounds.ts";
+import type { Capsules } from "./capsules.ts";
 import { RunClock } from "./clock.ts";
 import type { Gate } from "./gate.ts";
 import type { Journal } from "./journal.ts";
@@ -20,6 +21,10 @@ export interface RunParts {
   /** ISO time of now. */
   stamp: () => string;
   log: (line: string) => void;
+  /** Null where the session's files are kept nowhere else. */
+  capsules: Capsules | null;
+  /** Why the session's trees are not as they should be; null where they are. */
+  broken: () => RunError | null;
 }
 
 type RunEnd = EventData<"run.status"> & { status: "completed" | "failed" | "timeout" | "canceled" | "lost" };
@@ -69,6 +74,7 @@ export class Run {
     journal.setRun({ run_id: start.run_id, agents: [], conversation: start.conversation, pending: [] });
     this.#clock = new RunClock(start.timeout_seconds * 1_000, () => this.cancel("timeout", TIMEOUT_GRACE_SECONDS, `it took longer than ${start.timeout_seconds} s`));
     this.#parts.gate.turnBegins(start.carried ?? []);
+    this.#parts.capsules?.runBegins();
     let end: RunEnd;
     try {
       end = this.#judge(this.#refusal() ?? (await this.#drive()));
@@ -129,7 +135,9 @@ export class Run {
 
   /** Why this task cannot even begin; null where it can. */
   #refusal(): AdapterOutcome | null {
-    const { spec, gate, journal } = this.#parts;
+    const { spec, gate, journal, broken } = this.#parts;
+    const fault = broken();
+    if (fault) return failed(fault);
     if (spec.agent === null) return failed({ code: "agent_unknown", message: `no agent '${spec.agent_name}' is known on this host`, ...(spec.agent_hint !== undefined && { hint: spec.agent_hint }) });
     if (spec.needs_key) {
       return failed({ code: "key_missing", message: "the session's model key ended with the runner that it was given for", hint: `give it again: PATCH /api/v1/sessions/${spec.session_id} {"api_key": "…"}, or use an agent_config, which stays` });

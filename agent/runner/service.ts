@@ -1,19 +1,29 @@
-/** Owns what serves the tasks: gate, task loop, adapter, reader of messages. It is loaded while hello is on its way to the session. */
+/** Owns what serves the tasks: gate, task loop, capsules, adapter, reader of messages. It is loaded while hello is on its way to the session. */
+
+import { join } from "node:path";
 
 import type { Adapter, GatewayAccess } from "../adapters/adapter.ts";
 import { loadAdapter } from "../adapters/registry.ts";
+import type { RunError } from "../../sdk/protocol/task.ts";
+import { Capsules } from "./capsules.ts";
 import { Gate } from "./gate.ts";
 import { openGateway } from "./gateway.ts";
 import type { Journal } from "./journal.ts";
-import type { RunnerSpec } from "./spec.ts";
+import { OWN, type RunnerSpec } from "./spec.ts";
 import { Tasks } from "./tasks.ts";
+import type { Trees } from "./trees.ts";
 import { readMessage, type Received } from "./wire.ts";
+
+/** Version of the link since which a session understands capsules. */
+const CAPSULES_SINCE = 3;
 
 export interface ServiceOptions {
   spec: RunnerSpec;
   journal: Journal;
   adapter: Adapter | undefined;
   now: () => number;
+  /** Version of the link that the session speaks. */
+  version: () => number | null;
   log: (line: string) => void;
 }
 
@@ -24,11 +34,11 @@ export interface Service {
 }
 
 /** Wires gate and task loop to the journal; the adapter is loaded at once where there is one to load. */
-export function createService({ spec, journal, adapter, now, log }: ServiceOptions): Service {
+export function createService({ spec, journal, adapter, now, log, version }: ServiceOptions): Service {
   const stamp = stamps(now);
   const gate = new Gate({
     session_id: spec.session_id,
-    place: { workspace: spec.workspace, home: spec.home, forbidden: [spec.state] },
+    place: { workspace: spec.workspace, home: spec.home, forbidden: [spec.state, join(spec.home, OWN)] },
     now,
     grants: journal.grants,
     remember: (grants) => journal.setGrants(grants),
@@ -45,7 +55,20 @@ export function createService({ spec, journal, adapter, now, log }: ServiceOptio
   if (spec.agent) load().catch((error: unknown) => log(`the adapter ${spec.agent?.adapter} cannot be loaded: ${String(error)}`));
   let access: Promise<GatewayAccess | null> | null = null;
   const gateway = () => (access ??= openGateway(spec));
-  const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, gateway, adapter: load });
+  let broken: RunError | null = null;
+  const { workspace_id } = spec;
+  let opened: Promise<Trees> | null = null;
+  // Loaded when they are first needed: not every runner has files to keep.
+  const trees = (id: string) => (opened ??= Promise.all([import("./trees.ts"), load()]).then(([{ openTrees }, { stateFiles }]) => openTrees({ ...spec, workspace_id: id }, spec.agent ? [...new Set([...stateFiles(spec.agent), ...(spec.agent.state_files ?? [])])] : [])));
+  const capsules = workspace_id === undefined ? null : new Capsules({ session_id: spec.session_id, state: spec.state, journal, stamp, now, log, trees: () => trees(workspace_id), understood: () => (version() ?? 0) >= CAPSULES_SINCE });
+  const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, gateway, adapter: load, capsules, broken: () => broken });
+  const { restore: order } = spec;
+  if (order && workspace_id !== undefined) {
+    void import("./restore.ts").then(async ({ restore }) => {
+      broken = await restore({ order, state: spec.state, journal, stamp, log, trees: () => trees(workspace_id) });
+      tasks.ready();
+    });
+  } else tasks.ready();
   return { gate, tasks, readMessage };
 }
 

@@ -1,6 +1,7 @@
 /** Owns what a runner is started with: the schema of `runner.json`, which the daemon writes and the runner reads. */
 
 import * as z from "zod";
+import { restoreOrder } from "../../sdk/protocol/capsule.ts";
 import { idOf } from "../../sdk/protocol/ids.ts";
 import { env, slug } from "../../sdk/protocol/values.ts";
 
@@ -51,6 +52,12 @@ export const runnerSpec = z.object({
   needs_key: z.boolean(),
   /** The session's model calls go through the gateway. */
   gateway: z.boolean().optional(),
+  /** Whose files they are; absent: no capsule is taken, and nothing restored. */
+  workspace_id: idOf("workspace").optional(),
+  /** Trees to restore before the first task. */
+  restore: restoreOrder.nullable().optional(),
+  /** Largest size of the workspace in MiB. */
+  workspace_quota_mb: z.number().int().min(1).nullable().optional(),
   /** The session's files; the agent's working directory. */
   workspace: z.string(),
   /** HOME of the agent: its conversations live here and outlive the runner. */
@@ -59,5 +66,12 @@ export const runnerSpec = z.object({
   state: z.string(),
 });
 export type RunnerSpec = z.infer<typeof runnerSpec>;
+/**
+ * Below the home, where no capsule looks: what a file was when it was last read, so that it need not be read again.
+ * Only a shortcut: where a tree is restored exactly, it is not believed.
+ */
+export const OWN = ".marionette";
+/** In the state directory while the capsule that it names holds the trees as they are: for the host, which may then let its copies go one day. */
+export const MARKER = "capsule.json";
 /** What a runner process may exit with; everything else is a crash and the daemon starts it again on its journal. */
 export const EXIT = { stopped: 0, stale: 10, bad_spec: 11 } as const;

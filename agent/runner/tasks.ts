@@ -1,8 +1,9 @@
 /** Owns the task loop: one run after another, in the order of the commands; recovery of what an earlier life left open. */
 
+import { setTimeout as pause } from "node:timers/promises";
 import type { CommandBody } from "../../sdk/protocol/runner-link.ts";
-import type { TaskStart } from "./journal-line.ts";
 import { killLeftovers } from "./process.ts";
+import type { CapsuleOrdered, RunIds, TaskStart } from "./journal-line.ts";
 import { diskError, endUnrun, Run, type RunParts } from "./run.ts";
 
 /** Grace of a run that must go because its runner goes. */
@@ -11,12 +12,30 @@ const LEAVING_GRACE_SECONDS = 1;
 const FREEZING = "the sandbox is to be frozen";
 const ASKING = "a person is asked";
 
+/** The next task waits so long until the last one's files have been read. */
+const READ_MS = 10_000;
+/** From SIGTERM to SIGKILL of an agent that is suspended. */
+const SUSPEND_GRACE_SECONDS = 3;
+/** What is still sent when the runner is told to stop, or its host is. */
+const SENT_MS = { canceled: 5_000, lost: 1_000 } as const;
+
 export class Tasks {
   readonly #parts: RunParts;
+  /** The trees are as they should be, or never will be. */
+  #ready = false;
+  /** The gate has had its settings. */
+  #allowed = false;
+  /** The last capsule that was asked for and begun. */
+  #taken: string | null = null;
+  /** A capsule was asked for: the end of the run that makes way for it is no other one's. */
+  #ordered: CapsuleOrdered | null = null;
+  #last: RunIds | null = null;
   #waiting: TaskStart[] = [];
   #current: Run | null = null;
   #loop: Promise<void> = Promise.resolve();
+  #working = false;
   #leaving: string | null = null;
+  readonly #left = Promise.withResolvers<void>();
   /** What is left of ended runs and being killed. */
   readonly #going = new Set<Promise<void>>();
 
@@ -43,9 +62,28 @@ export class Tasks {
     this.#waiting = [...journal.starts];
   }
 
+  /** The trees have been restored, or cannot be. */
+  ready(): void {
+    this.#ready = true;
+    this.#begin();
+  }
+
   /** Begins what waits, once the gate has its settings. */
   resume(): void {
-    if (this.#current === null && this.#waiting.length > 0) this.#loop = this.#work();
+    this.#allowed = true;
+    this.#begin();
+  }
+
+  /** Begins what waits: a capsule that was asked for, also by an earlier life's session, and the next task. */
+  #begin(): void {
+    if (!this.#ready || !this.#allowed) return;
+    const { capsule } = this.#parts.journal;
+    if (capsule && this.#ordered === null && capsule.capsule_id !== this.#taken) void this.#capsule(capsule);
+    if (this.#working || this.#waiting.length === 0) return;
+    this.#working = true;
+    this.#loop = this.#work().finally(() => {
+      this.#working = false;
+    });
   }
 
   handle(body: CommandBody): void {
@@ -56,6 +94,8 @@ export class Tasks {
         return this.resume();
       case "task.cancel":
         return this.#cancel(body);
+      case "capsule":
+        return this.#begin();
       case "permission.answer":
         if (body.run_id === this.runId) this.#parts.gate.answer(body);
         return;
@@ -86,8 +126,10 @@ export class Tasks {
     this.#refuseWaiting(reason);
     if (why === "lost") this.#current?.leave(why, LEAVING_GRACE_SECONDS, reason);
     else this.#current?.cancel(why, LEAVING_GRACE_SECONDS, reason);
+    this.#left.resolve();
     await this.#loop;
     await Promise.all(this.#going);
+    await this.#parts.capsules?.close(SENT_MS[why]);
   }
 
   async #work(): Promise<void> {
@@ -96,10 +138,47 @@ export class Tasks {
       this.#current = run;
       await run.execute();
       this.#current = null;
+      this.#last = { task_id: start.task_id, run_id: start.run_id };
       // What has escaped its process group is looked for while the next run begins.
       const gone = run.gone.catch((error: unknown) => this.#parts.log(`what is left of ${start.run_id} cannot be ended: ${String(error)}`)).finally(() => this.#going.delete(gone));
       this.#going.add(gone);
+      if (this.#parts.capsules && this.#ordered === null) await this.#taskEnded(gone);
     }
+  }
+
+  /** The next task's agent would change what the last one left: it waits until that has been read, but not for ever. */
+  async #taskEnded(gone: Promise<void>): Promise<void> {
+    const taken = this.#parts.capsules?.take({ why: "task_end", of: this.#last, after: gone });
+    const late = new AbortController();
+    const tooLate = pause(READ_MS, true, { signal: late.signal, ref: false }).catch(() => false);
+    if (await Promise.race([taken?.read.then(() => false), this.#left.promise.then(() => false), tooLate])) taken?.tear();
+    late.abort();
+  }
+
+  /** Takes the capsule that the session asks for; with `stop_agent`, once the agent has ended where it stands. */
+  async #capsule(order: CapsuleOrdered): Promise<void> {
+    const { capsules, journal, log } = this.#parts;
+    this.#taken = order.capsule_id;
+    if (!capsules) return this.#unable(order, "this runner keeps no capsules");
+    this.#ordered = order;
+    const current = this.#current;
+    if (current && order.stop_agent) {
+      current.leave("suspended", SUSPEND_GRACE_SECONDS, "the session is suspended");
+      await this.#loop.catch((error: unknown) => log(`the task loop failed: ${String(error)}`));
+      await Promise.all(this.#going);
+    } else if (current && order.why === "suspend") current.hold(FREEZING);
+    const running = this.#current;
+    const of = running ? { task_id: running.start.task_id, run_id: running.start.run_id } : this.#last;
+    await capsules.take({ capsule_id: order.capsule_id, why: order.why, of, torn: running !== null && !order.stop_agent && order.why !== "suspend" }).read;
+    this.#ordered = null;
+    journal.flush();
+    this.#begin();
+  }
+
+  #unable({ capsule_id, why }: CapsuleOrdered, message: string): void {
+    const { journal, stamp } = this.#parts;
+    void journal.append(null, JSON.stringify({ at: stamp(), type: "workspace.sync_failed", data: { capsule_id, why, error: { code: "sync_failed", message } } }));
+    journal.setCapsule(null, capsule_id);
   }
 
   #cancel({ run_id, why, grace_seconds }: Extract<CommandBody, { kind: "task.cancel" }>): void {
