@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import type Docker from "dockerode";
 import { IDENTITY, WORKSPACE, WorkspaceError, type AgentImage, type AgentWorkspace, type ExecEvent, type ExecOptions, type ImageContents, type ReadOptions, type SandboxCapabilities, type SecretValue, type WriteOptions } from "./contracts.ts";
+import type { DockerChannel } from "./docker-channel.ts";
 import { engineFailure, startDetachedProgram, startProgram } from "./docker-engine.ts";
 import { hydratorOptions, LABELS, type ContainerNames } from "./docker-options.ts";
 import { collected, execution, MARK, type Launch, type Started } from "./execution.ts";
@@ -13,12 +14,16 @@ import { HYDRATE, hydration, MARKED } from "./shell-processes.ts";
 
 export const DOCKER_CAPABILITIES: SandboxCapabilities = { exec: true, write: true, jobs: true, installs: true, isolation: "container" };
 const SHORT_OUTPUT = 1024 * 1024;
+/** Larger ones go to a program of their own: their base64 would be an argument too long. */
+const CHANNEL_BYTES = 64 * 1024;
 const VERSION_FILE = ".version";
 
 export interface DockerComputerParts {
   key: string;
   docker: Docker;
   container: Docker.Container;
+  /** Shared by all who open this computer through one provider. */
+  channel: DockerChannel;
   names: ContainerNames;
   image: string;
   user: string | undefined;
@@ -34,6 +39,7 @@ export class DockerComputer implements AgentWorkspace, AgentImage, JobHost {
   readonly #parts: DockerComputerParts;
   readonly #files: ShellFiles;
   readonly #jobs: Jobs;
+  readonly #channel: DockerChannel;
   #secrets: Readonly<Record<string, SecretValue>> = {};
   /** What this process has hydrated: nobody else writes it but another process of the same agent. */
   #version: string | null = null;
@@ -43,6 +49,7 @@ export class DockerComputer implements AgentWorkspace, AgentImage, JobHost {
     this.#parts = parts;
     this.#files = new ShellFiles(this.#program, ({ area }) => (area === "workspace" ? WORKSPACE : IDENTITY));
     this.#jobs = new Jobs(this);
+    this.#channel = parts.channel;
   }
 
   async version(): Promise<string | null> {
@@ -145,6 +152,10 @@ export class DockerComputer implements AgentWorkspace, AgentImage, JobHost {
   /** A program of ours, as files and jobs need it: its streams end with it. */
   readonly #program: RunProgram = async (argv, { stdin, limit, signal }) => {
     signal?.throwIfAborted();
+    const [shell, flag, script = "", , ...args] = argv;
+    if (shell === "sh" && flag === "-c" && (stdin?.byteLength ?? 0) <= CHANNEL_BYTES) {
+      return this.#channel.run(script, args, stdin ?? null, limit, signal).catch((error: unknown) => Promise.reject(engineFailure(error, this.#parts.image)));
+    }
     const id = randomBytes(9).toString("hex");
     const started = await this.#start({ id, argv, env: { [MARK]: id }, stdin: stdin ?? null }, "/");
     const stop = () => void started.kill().catch(() => {});

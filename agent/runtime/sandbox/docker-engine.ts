@@ -1,5 +1,6 @@
 /** Owns talking to a Docker engine: programs in containers with their streams apart, and what its errors mean. */
 
+import type { Socket } from "node:net";
 import { PassThrough, type Duplex } from "node:stream";
 import type Docker from "dockerode";
 import { WorkspaceError } from "./contracts.ts";
@@ -16,24 +17,27 @@ export async function openEngine(options: Docker.DockerOptions | undefined): Pro
 export interface ProgramOptions {
   env: Record<string, string>;
   cwd: string;
-  stdin: Uint8Array | null;
+  /** `open`: stays open for `send`. */
+  stdin: Uint8Array | "open" | null;
   user: string | undefined;
 }
 
 /** Starts a program in a running container. `kill` is the caller's matter: an engine cannot end one program. */
-export async function startProgram(container: Docker.Container, argv: string[], { env, cwd, stdin, user }: ProgramOptions): Promise<Omit<Started, "kill">> {
+export async function startProgram(container: Docker.Container, argv: string[], { env, cwd, stdin, user }: ProgramOptions): Promise<Omit<Started, "kill"> & { send(text: string): void; close(): void; hold(busy: boolean): void }> {
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   const exec = await container.exec({ Cmd: argv, Env: variables, WorkingDir: cwd, AttachStdin: stdin !== null, AttachStdout: true, AttachStderr: true, Tty: false, ...(user !== undefined && { User: user }) });
   const socket = await exec.start({ hijack: true, stdin: stdin !== null });
   // Who does not read its stdin breaks the pipe, and may.
   socket.on("error", () => {});
-  if (stdin !== null) socket.end(stdin);
+  if (stdin !== null && stdin !== "open") socket.end(stdin);
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   const ended = demultiplex(socket, stdout, stderr).then(async () => ({ code: (await exec.inspect()).ExitCode ?? null }));
   // It may be that nobody asks.
   ended.catch(() => {});
-  return { stdout, stderr, ended };
+  // A socket of the network or a file; whatever it is, an idle one must not keep the process.
+  const hold = (busy: boolean) => void (busy ? (socket as Partial<Socket>).ref?.() : (socket as Partial<Socket>).unref?.());
+  return { stdout, stderr, ended, hold, send: (text) => void socket.write(text), close: () => void socket.destroy() };
 }
 
 /** Begins a program that nobody waits for. */

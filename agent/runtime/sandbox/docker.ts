@@ -3,6 +3,7 @@
 import type Docker from "dockerode";
 import type { MaterializeOptions, OpenSandbox, Sandbox, SandboxStatus } from "./contracts.ts";
 import { WorkspaceError } from "./contracts.ts";
+import { DockerChannel } from "./docker-channel.ts";
 import { DOCKER_CAPABILITIES, DockerComputer } from "./docker-computer.ts";
 import { engineFailure, openEngine, statusOf } from "./docker-engine.ts";
 import { containerOptions, LABELS, namesOf, type ContainerNames, type DockerResources } from "./docker-options.ts";
@@ -40,6 +41,7 @@ class DockerSandbox implements Sandbox {
   readonly #options: DockerSandboxOptions;
   readonly #image: string;
   readonly #opening = new Map<string, Promise<{ computer: DockerComputer; fresh: boolean }>>();
+  readonly #channels = new Map<string, DockerChannel>();
   #engine: Promise<Docker> | null = null;
 
   constructor(options: DockerSandboxOptions) {
@@ -67,6 +69,7 @@ class DockerSandbox implements Sandbox {
 
   async stop(key: string): Promise<void> {
     const names = this.#names(key);
+    this.#quiet(key);
     await this.#told(async (docker) => {
       // 304: it is stopped.
       await absentAsNull(docker.getContainer(names.container).stop({ t: STOP_SECONDS }).catch((error: unknown) => (statusOf(error) === 304 ? null : Promise.reject(error))));
@@ -75,6 +78,7 @@ class DockerSandbox implements Sandbox {
 
   async destroy(key: string): Promise<boolean> {
     const names = this.#names(key);
+    this.#quiet(key);
     return this.#told(async (docker) => {
       const container = await absentAsNull(docker.getContainer(names.container).remove({ force: true, v: true }).then(() => true));
       const volumes = await Promise.all([names.workspace, names.identity].map((name) => removeVolume(docker, name)));
@@ -83,7 +87,13 @@ class DockerSandbox implements Sandbox {
   }
 
   async close(): Promise<void> {
+    for (const key of this.#channels.keys()) this.#quiet(key);
     this.#engine = null;
+  }
+
+  #quiet(key: string): void {
+    this.#channels.get(key)?.close();
+    this.#channels.delete(key);
   }
 
   async #materialize(key: string): Promise<{ computer: DockerComputer; fresh: boolean }> {
@@ -98,7 +108,9 @@ class DockerSandbox implements Sandbox {
         // 304: someone else has started it.
         else if (!found?.State.Running) await container.start().catch((error: unknown) => (statusOf(error) === 304 ? null : Promise.reject(error)));
         const { user, env = {} } = this.#options;
-        const computer = new DockerComputer({ key, docker, container, names, image: found?.Config.Image ?? this.#image, user, env });
+        const channel = this.#channels.get(key) ?? new DockerChannel(container, user);
+        this.#channels.set(key, channel);
+        const computer = new DockerComputer({ key, docker, container, channel, names, image: found?.Config.Image ?? this.#image, user, env });
         return { computer, fresh };
       } catch (error) {
         // Made or removed by someone else at the same time: look again.

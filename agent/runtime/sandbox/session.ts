@@ -163,7 +163,7 @@ class SessionComputer implements AgentWorkspace, AgentImage {
       if (stat?.kind !== "directory") throw stat === null ? notFound(place) : new WorkspaceError("not_a_directory", `cwd: ${place.shown} is not a directory`);
     }
     const cwd = place.relative === "" ? this.root : `${this.root}/${place.relative}`;
-    const shell = 'if command -v bash >/dev/null 2>&1; then exec bash -c "$1"; else exec sh -c "$1"; fi';
+    const shell = 'if command -v bash >/dev/null 2>&1; then bash -c "$1"; else sh -c "$1"; fi';
     const stop = new AbortController();
     const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
     const began = performance.now();

@@ -29,11 +29,12 @@ version() { stat -c '%i-%s-%.9Y' -- "$1"; }
 const READ = `${RESOLVE}resolve "$path"
 [ -e "$real" ] || exit 41
 [ -f "$real" ] || exit 43
-size=$(stat -c %s -- "$real") || exit 48
+info=$(stat -c '%s %i-%s-%.9Y' -- "$real") || exit 48
+size=\${info%% *}
 length=$4
 if [ "$length" = - ]; then length=$((size - $3)); [ "$length" -le "$5" ] || { printf %s "$size" >&2; exit 46; }; fi
 [ "$length" -gt 0 ] || length=0
-printf '%s %s\\n' "$size" "$(version "$real")"
+printf '%s\\n' "$info"
 [ "$length" -eq 0 ] || tail -c +$(($3 + 1)) -- "$real" | head -c "$length"
 `;
 /** $3 bytes, $4 the version that it must have, `-` for none, `?` for any; the contents on stdin. */
