@@ -42,7 +42,7 @@ async function bundleNode(entry: string, outfile: string, target: string): Promi
 }
 
 /** Program of a host → its source. The daemon looks for the others beside itself. */
-const PROGRAMS = { "marionette-agent.js": "agent/main.ts", "runner.js": "agent/runner/main.ts", "example.js": "agent/runner/example.ts", "marco.js": "agent/runtime/session/main.ts" };
+const PROGRAMS = { "marionette-agent.js": "agent/main.ts", "runner.js": "agent/runner/main.ts", "workspace.js": "agent/workspace/worker.ts", "example.js": "agent/runner/example.ts", "marco.js": "agent/runtime/session/main.ts" };
 
 /** Builds a host's programs into `dir` for the Node that runs this, and answers the daemon's path. */
 export async function bundleAgent(dir: string): Promise<string> {
