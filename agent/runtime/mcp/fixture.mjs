@@ -37,7 +37,7 @@ else if (process.argv.includes("--crash")) {
   process.exit(1);
 } else if (process.argv.includes("--http")) {
   const transports = new Map();
-  const http = createServer(async (request, response) => {
+  const answer = async (request, response) => {
     if (request.headers.authorization !== "Bearer t0ken") return response.writeHead(401).end();
     let transport = transports.get(request.headers["mcp-session-id"]);
     if (!transport) {
@@ -45,6 +45,7 @@ else if (process.argv.includes("--crash")) {
       await server().connect(transport);
     }
     return transport.handleRequest(request, response);
-  });
+  };
+  const http = createServer((request, response) => void answer(request, response));
   http.listen(0, "127.0.0.1", () => process.stdout.write(`${http.address().port}\n`));
 } else await server().connect(new StdioServerTransport());

@@ -8,6 +8,8 @@ import { HeadTail } from "./bounded.ts";
 const DEFAULT_SECONDS = 120;
 const MAX_SECONDS = 3_600;
 const JOB_PIECE = 30_000;
+/** Characters shown while a command runs; who watches needs no more, and the log keeps all of it. */
+const MAX_SHOWN = 200_000;
 /** How long `exec_output` may wait for news, and how often it looks, in milliseconds. */
 const MAX_WAIT_SECONDS = 60;
 const LOOK_MS = 250;
@@ -42,8 +44,9 @@ async function run(workspace: AgentWorkspace, command: string, cwd: string | und
   const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
   const say = (text: string) => {
     if (text === "") return;
+    const room = MAX_SHOWN - output.length;
+    if (room > 0) context.progress(text.length < room ? text : `${text.slice(0, room).toWellFormed()}\n[more output is not shown while the command runs]\n`);
     output.push(text);
-    context.progress(text);
   };
   for await (const event of workspace.exec(command, { cwd, timeout_ms: seconds * 1_000, signal: context.signal })) {
     if (event.type === "output") {

@@ -56,7 +56,10 @@ describe("exec", () => {
     expect(await text("exec", { command: "pwd", cwd: "/etc" })).toContain("is not in /workspace");
   });
   it("keeps head and tail of output without end, in bounded memory", async () => {
+    progress.length = 0;
     const content = await text("exec", { command: "seq 1 2000000" });
+    expect(progress.join("").length).toBeLessThan(201_000);
+    expect(progress.at(-1)).toContain("not shown while the command runs");
     expect(content.length).toBeLessThan(32_000);
     expect(content).toMatch(/^1\n2\n/);
     expect(content).toMatch(/\n1999999\n2000000$/);
