@@ -18,6 +18,6 @@ export type { TaskCreateParams, TaskListParams } from "./resources/tasks.ts";
 export type { WorkspaceAt, WorkspaceCreateParams, WorkspaceListParams } from "./resources/workspaces.ts";
 export { TASK_ENDED } from "./protocol/task.ts";
 export type {
-  ApiKey, ApiKeyCreated, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
+  ApiKey, ApiKeyCreated, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
   Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
 } from "./protocol/index.ts";

@@ -8,12 +8,12 @@ import { client } from "../client.ts";
 import { Composer } from "../components/composer.tsx";
 import { count, dollars, time } from "../components/format.ts";
 import { ItemView } from "../components/item.tsx";
-import { attempt } from "../components/notices.tsx";
+import { Lifecycle } from "../components/lifecycle.tsx";
 import { Fault, Waiting } from "../components/panel.tsx";
 import { StateBadge, stateOf } from "../components/state.tsx";
 import { VirtualList } from "../components/virtual-list.tsx";
 import { clock } from "../store/clock.ts";
-import { put, refresh, sessions } from "../store/fleet.ts";
+import { put, sessions } from "../store/fleet.ts";
 import { openSessionLog, type SessionLog } from "../store/session-log.ts";
 
 const Terminal = lazy(() => import("../components/terminal.tsx").then((module) => module.Terminal));
@@ -48,14 +48,11 @@ function Head({ session, log, view, onView }: { session: SessionData; log: Sessi
   void log.revision.value;
   const state = stateOf(session, log.transcript.now, clock.value);
   const live = log.state.value;
-  const act = (what: string, work: () => Promise<unknown>) => void attempt(what, work).then(() => refresh(session.id));
   return (
     <header class="session-head">
       <div><h1>{session.name ?? session.agent}</h1><p class="row"><StateBadge state={state} /><span class="hint">{session.agent}{session.model ? ` · ${session.model}` : ""}</span>{live !== "live" && live !== "ended" && <span class="badge warn">{live === "waiting" ? "Reconnecting" : "Connecting"}</span>}</p></div>
       <div class="groups" role="group" aria-label="View">{VIEWS.map((each) => <button key={each.view} type="button" aria-pressed={view === each.view} onClick={() => onView(each.view)}>{each.name}</button>)}</div>
-      <div class="row">
-        {session.status !== "terminated" && <button type="button" class="danger" onClick={() => confirm("End this session for good? Its log and files stay.") && act("The session was not ended", () => client.sessions.terminate(session.id))}>End session</button>}
-      </div>
+      <Lifecycle session={session} />
     </header>
   );
 }
