@@ -5,10 +5,11 @@ import { benchDispatch } from "./dispatch.ts";
 import { benchEvents } from "./events.ts";
 import { benchHistory } from "./history.ts";
 import { benchIdle } from "./idle.ts";
+import { benchMarco } from "./marco.ts";
 import { benchStart } from "./start.ts";
 import { print, type Figure } from "./table.ts";
 
-const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, history: benchHistory, idle: benchIdle };
+const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, history: benchHistory, idle: benchIdle, marco: benchMarco };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));

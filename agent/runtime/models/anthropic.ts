@@ -1,6 +1,7 @@
 /** Owns the provider for Anthropic's Messages API, and for whoever speaks it. */
 
 import { createAnthropic } from "@ai-sdk/anthropic";
+import type { LanguageModelV4 } from "@ai-sdk/provider";
 import { streamFrom, type Dialect } from "./language-model.ts";
 import type { ModelPart, ModelProvider, ModelRequest } from "./provider.ts";
 
@@ -17,6 +18,8 @@ const DIALECT: Dialect = { optionsKey: "anthropic", imagesInResults: true, error
 export class AnthropicProvider implements ModelProvider {
   readonly name = "anthropic";
   readonly #anthropic: ReturnType<typeof createAnthropic>;
+  /** A model builds its schemas when it is made. */
+  readonly #models = new Map<string, LanguageModelV4>();
 
   constructor({ apiKey, baseURL = "https://api.anthropic.com", headers, fetch }: AnthropicOptions) {
     const base = baseURL.replace(/\/+$/, "");
@@ -24,6 +27,8 @@ export class AnthropicProvider implements ModelProvider {
   }
 
   stream(request: ModelRequest): AsyncIterable<ModelPart> {
-    return streamFrom(this.#anthropic(request.model), request, DIALECT);
+    const model = this.#models.get(request.model) ?? this.#anthropic(request.model);
+    this.#models.set(request.model, model);
+    return streamFrom(model, request, DIALECT);
   }
 }

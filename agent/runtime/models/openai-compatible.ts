@@ -1,6 +1,7 @@
 /** Owns the provider for every endpoint that speaks OpenAI's Chat Completions: OpenAI, OpenRouter, Ollama, vLLM, … */
 
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import type { LanguageModelV4 } from "@ai-sdk/provider";
 import { streamFrom, type Dialect } from "./language-model.ts";
 import type { ModelPart, ModelProvider, ModelRequest } from "./provider.ts";
 
@@ -30,6 +31,8 @@ interface WireMessage {
 export class OpenAICompatibleProvider implements ModelProvider {
   readonly name: string;
   readonly #endpoint: ReturnType<typeof createOpenAICompatible>;
+  /** A model builds its schemas when it is made. */
+  readonly #models = new Map<string, LanguageModelV4>();
 
   constructor({ apiKey, baseURL, headers, fetch, name, cacheControl }: OpenAICompatibleOptions) {
     const { host } = new URL(baseURL);
@@ -46,7 +49,9 @@ export class OpenAICompatibleProvider implements ModelProvider {
   }
 
   stream(request: ModelRequest): AsyncIterable<ModelPart> {
-    return streamFrom(this.#endpoint(request.model), request, DIALECT);
+    const model = this.#models.get(request.model) ?? this.#endpoint(request.model);
+    this.#models.set(request.model, model);
+    return streamFrom(model, request, DIALECT);
   }
 }
 
