@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { gatewayToken, parseGatewayKey } from "../../sdk/protocol/index.ts";
 import { inProcess, runnerDirectories, specFor, steps } from "../../test/support/runner-stage.ts";

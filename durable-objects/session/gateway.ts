@@ -11,7 +11,7 @@ import { Drain } from "./outbox.ts";
 const PACE_MS = 1_000;
 const ROWS = 200;
 /** The same for every token that does not fit: nobody learns which sessions there are. */
-const UNKNOWN = fail("unauthorized", "the gateway key is unknown, or its runner is gone");
+const UNKNOWN = fail("unauthorized", "The gateway key is unknown, or its runner is gone");
 
 export class Gateway {
   readonly #engine: Engine;

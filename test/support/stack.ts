@@ -1,9 +1,9 @@
 /** Owns the whole of Marionette for a test: database, control plane, tenant and hosts, on free ports and in a directory of its own. */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import pg from "pg";
 import { migrate } from "../../migrations/migrate.ts";
 import { ALL_SCOPES, host as hostSchema } from "../../sdk/protocol/index.ts";
@@ -20,6 +20,8 @@ export interface StackOptions {
   hosts?: HostOptions[];
   /** Plain settings of the worker. */
   vars?: Record<string, string>;
+  /** Put in front of the daemon's and the runner's programs. */
+  prelude?: string;
   /** A real PostgreSQL; `DATABASE_URL` by default, PGlite where that is not set. The stack makes and drops a database of its own in it. */
   databaseUrl?: string | undefined;
 }
@@ -116,7 +118,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
     databaseEndpoint: postgres.endpoint,
     masterKey,
     encryptionKey: randomBytes(32).toString("hex"),
-    ...(options.vars && { vars: options.vars }),
+    vars: { MARIONETTE_GATEWAY_PRIVATE: "1", ...options.vars },
     log: (line) => void log.push(line),
   });
   ends.push(() => controlPlane.close());
@@ -133,8 +135,14 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
   const stack: Stack = { url, masterKey, ...first, dir, admin, postgres, controlPlane, log, api: apiOf(url, first.apiKey), tenant, host, close };
 
   let programs: Promise<string> | undefined;
+  async function built(): Promise<string> {
+    const program = await bundleAgent(join(dir, "build"));
+    const { prelude } = options;
+    if (prelude) for (const file of [program, join(dirname(program), "runner.js")]) await writeFile(file, prelude + (await readFile(file, "utf8")).replace(/^#!.*\n/, ""));
+    return program;
+  }
   async function host({ pool, labels, args, env, dir: data }: HostOptions = {}, tenantId = first.tenantId, key = first.apiKey): Promise<StackHost> {
-    const program = await (programs ??= bundleAgent(join(dir, "build")));
+    const program = await (programs ??= built());
     const { token } = await admin.createRunnerToken(tenantId, "test host", pool, labels);
     const hostDir = data ?? join(dir, `host-${randomBytes(4).toString("hex")}`);
     await mkdir(hostDir, { recursive: true, mode: 0o700 });

@@ -25,9 +25,11 @@ async function pump(body: ReadableStream<Uint8Array>, writable: WritableStream<U
   const reader = body.getReader();
   const writer = writable.getWriter();
   let gone = false;
+  let torn = false;
   let first: number | null = null;
   // The agent went away, also while upstream is silent.
   writer.closed.catch(() => {
+    if (torn) return;
     gone = true;
     left.abort();
     reader.cancel().catch(() => {});
@@ -49,10 +51,11 @@ async function pump(body: ReadableStream<Uint8Array>, writable: WritableStream<U
     return { counted, outcome: gone ? "client_left" : whole ? "completed" : "cut", error: counted.error ?? (whole ? null : "the answer ended without its end"), first };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
+    const early = gone || left.signal.aborted;
+    torn = true;
     left.abort();
     // What the agent has so far ends torn, as it came.
     await writer.abort(error).catch(() => {});
-    const leftEarly = gone || left.signal.aborted && /abort|disconnect|cancel/i.test(why) && gone;
-    return { counted: meter.end(), outcome: leftEarly ? "client_left" : "cut", error: leftEarly ? "the agent left" : `upstream broke off: ${why}`.slice(0, 300), first };
+    return { counted: meter.end(), outcome: early ? "client_left" : "cut", error: early ? "the agent left" : `upstream broke off: ${why}`.slice(0, 300), first };
   }
 }

@@ -7,7 +7,7 @@ import { bundleWorker } from "./bundle.ts";
 
 const run = promisify(execFile);
 
-export const COMPATIBILITY = { date: "2026-10-01", flags: ["nodejs_compat"] };
+export const COMPATIBILITY = { date: "2026-10-01", flags: ["nodejs_compat", "enable_request_signal"] };
 export const BUCKET = "marionette";
 /** Binding → class of the objects. */
 export const OBJECTS = { SESSIONS: "SessionObject", HOSTS: "HostObject", POOLS: "PoolObject", TENANTS: "TenantObject", STORAGE: "StorageObject" };

@@ -166,7 +166,7 @@ export function startMachine({ data, port, databaseUrl, say }: MachineOptions): 
       databaseEndpoint: postgres.endpoint,
       masterKey: secrets.master_key,
       encryptionKey: secrets.encryption_key,
-      vars: { MARIONETTE_LOG_LEVEL: process.env.MARIONETTE_LOG_LEVEL ?? "info" },
+      vars: { MARIONETTE_GATEWAY_PRIVATE: "1", MARIONETTE_LOG_LEVEL: process.env.MARIONETTE_LOG_LEVEL ?? "info" },
       log: workerLog.write,
       onRestart: () => void note(),
     });
