@@ -38,13 +38,15 @@ export interface ForkOrigin {
   capsule: Capsule;
   needs_key: boolean;
 }
+/** What a session's first runner restores: a fork's capsule, or the files of a workspace that was there before. */
+export type SessionOrigin = ForkOrigin | { manifest_id: string };
 export interface ForkSource extends ForkOrigin {
   input: SessionCreate;
 }
 
 export interface SessionRpc extends SessionGatewayRpc {
   /** Idempotent by id: a second create of the same id answers the session as it is. */
-  create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: ForkOrigin): Promise<Result<Session>>;
+  create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: SessionOrigin): Promise<Result<Session>>;
   read(actor: Actor): Promise<Result<Session>>;
   update(actor: Actor, patch: SessionPatch): Promise<Result<Session>>;
   terminate(actor: Actor): Promise<Result<Session>>;
@@ -52,6 +54,8 @@ export interface SessionRpc extends SessionGatewayRpc {
   suspend(actor: Actor, input: SessionSuspend): Promise<Result<Session>>;
   /** A session that is active, or on its way, is answered as it is. */
   resume(actor: Actor, input: SessionResume): Promise<Result<Session>>;
+  /** Its workspace was set back to an earlier manifest: the next runner restores it. `conflict` while it has a runner. */
+  workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>>;
   /** Newest first. */
   listCapsules(actor: Actor, query: { limit: number; offset: number }): Promise<Result<Page<Capsule>>>;
   readCapsule(actor: Actor, capsuleId: string): Promise<Result<Capsule>>;

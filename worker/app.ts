@@ -24,6 +24,7 @@ import { keyRoutes } from "./routes/keys.ts";
 import { linkRoutes } from "./routes/links.ts";
 import { permissionRoutes } from "./routes/permissions.ts";
 import { runnerRoutes } from "./routes/runners.ts";
+import { capsuleRoutes } from "./routes/capsules.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { signInRoutes } from "./routes/sign-in.ts";
 import { taskRoutes } from "./routes/tasks.ts";
@@ -55,7 +56,7 @@ const anyOrigin = cors({
 function api(cache: KeyCache): App {
   const app = room();
   app.use(authenticated(cache), bounded);
-  for (const routes of [sessionRoutes, historyRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
+  for (const routes of [sessionRoutes, capsuleRoutes, historyRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
   keyRoutes(app, cache);
   return app;
 }

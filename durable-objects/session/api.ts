@@ -4,7 +4,7 @@ import {
   equalConstantTime, fail, ok, Secret, sessionOf as sessionOfChild, type ErrorBody, type Permission, type PermissionApprove, type PermissionDeny,
   type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
-import type { Actor, ForkOrigin, RunClaim } from "../rpc.ts";
+import type { Actor, SessionOrigin, RunClaim } from "../rpc.ts";
 import { CapsuleApi } from "./capsule-api.ts";
 import type { Engine } from "./engine.ts";
 import type { Caller } from "./neighbours.ts";
@@ -28,13 +28,13 @@ export class SessionApi {
     this.capsules = new CapsuleApi(engine);
   }
 
-  create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate, origin?: ForkOrigin): Result<Session> {
+  create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate, origin?: SessionOrigin): Result<Session> {
     const there = this.#engine.session;
     if (there) return there.tenant_id === actor.tenant_id && there.id === id ? ok(there) : UNKNOWN_SESSION;
     if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
     this.#engine.run((turn) => {
       this.#engine.env.put(env);
-      turn.input({ type: "session.create", actor, id, workspace_id, input, env_names: Object.keys(env), has_api_key: api_key !== undefined || (origin?.needs_key ?? false), origin });
+      turn.input({ type: "session.create", actor, id, workspace_id, input, env_names: Object.keys(env), has_api_key: api_key !== undefined || (origin !== undefined && "needs_key" in origin && origin.needs_key), origin });
     });
     return this.read(actor);
   }
@@ -68,6 +68,10 @@ export class SessionApi {
     if (failed) return failed;
     if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
     return this.read(actor);
+  }
+
+  workspaceRestored(actor: Actor, manifest_id: string): Result<Session> {
+    return this.#input(actor, { type: "workspace.chosen", manifest_id }) ?? this.read(actor);
   }
 
   createTask(actor: Actor, id: string, { prompt, ...input }: TaskCreate): Result<Task> {

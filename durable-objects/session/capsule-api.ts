@@ -44,7 +44,7 @@ export class CapsuleApi {
   fork(actor: Actor, at: Pick<SessionFork, "seq" | "task_id" | "capsule_id">): Result<ForkSource> {
     const found = this.at(actor, at);
     if (!found.ok) return found;
-    const { session, rules } = this.#engine.state;
+    const { session, rules, gateway } = this.#engine.state;
     if (!session) return UNKNOWN_SESSION;
     this.#engine.capsules.keep(found.value.id);
     const { agent, labels, model, pool, provider, selector, runner_lifecycle, edit_mode, keep_raw, idle_timeout_seconds, suspend_after_seconds, suspend_strategy, workspace_quota_mb, retention_days } = session;
@@ -53,6 +53,7 @@ export class CapsuleApi {
       // A schedule belongs to the session that it was made for.
       lifecycle_mode: session.lifecycle_mode === "scheduled" ? "on_demand" : session.lifecycle_mode,
       ...(model !== null && { model }), ...(provider !== null && { provider }), ...(selector !== null && { selector }),
+      ...(session.base_url !== null && { base_url: session.base_url }), ...(session.agent_config_id !== null && { agent_config: session.agent_config_id }), ...(gateway.caps !== null && { budget: gateway.caps }),
       ...(suspend_strategy !== null && { suspend_strategy }), ...(workspace_quota_mb !== null && { workspace_quota_mb }),
     });
     return ok({ capsule: found.value, input, needs_key: session.has_api_key });

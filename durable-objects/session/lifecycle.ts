@@ -6,13 +6,13 @@ import { setCaps } from "./budget.ts";
 import { orderOf } from "./capsules.ts";
 import { setStatus } from "./session.ts";
 import { NO_USAGE, type Input, type SessionRecord } from "./state.ts";
-import { abandonRun, cancelQueued } from "./tasks.ts";
+import { abandonRun, cancelQueued, dropInterruption } from "./tasks.ts";
 import type { Work } from "./work.ts";
 
 export function createSession(work: Work, { actor, id, workspace_id, input, env_names, has_api_key, origin }: Extract<Input, { type: "session.create" }>): void {
   if (work.state.session) return;
   const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, retention_days } = input;
-  const { capsule } = origin ?? {};
+  const capsule = origin && "capsule" in origin ? origin.capsule : null;
   const session: SessionRecord = {
     id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels,
     status: "pending", status_reason: null, pool, provider: input.provider ?? null, selector: input.selector ?? null,
@@ -29,7 +29,17 @@ export function createSession(work: Work, { actor, id, workspace_id, input, env_
     const latest = { id: capsule_id, covers: null, workspace_manifest_id: workspace.manifest_id, state_manifest_id: state?.manifest_id ?? null, files: workspace.files, bytes: workspace.bytes, left_out: [] };
     work.set({ capsule: latest, restore: orderOf(latest, "exact"), before: { how: "forked", strategy: null, host_id: null, trouble: null, interrupted: false } });
   }
+  if (origin && "manifest_id" in origin) work.set({ restore: { capsule_id: null, workspace_manifest_id: origin.manifest_id, state_manifest_id: null, mode: "exact" } });
   requestLease(work);
+}
+
+/** The workspace was set back by hand: whatever the next runner's host has, it begins with this manifest, and with the conversation as it is. */
+export function chooseManifest(work: Work, manifestId: string): void {
+  const { session, attachment, capsule } = work.state;
+  if (!session || session.status === "terminated") return;
+  if (attachment && attachment.state !== "leasing" && attachment.state !== "queued") return work.refuse("conflict", "the session has a runner; suspend it first without holding the runner, then restore its workspace", { status: session.status, instead: ["suspend"] });
+  dropInterruption(work, "its workspace was set back");
+  work.set({ restore: { capsule_id: null, workspace_manifest_id: manifestId, state_manifest_id: capsule?.state_manifest_id ?? null, mode: "exact" } });
 }
 
 export function updateSession(work: Work, { patch }: Extract<Input, { type: "session.update" }>): void {

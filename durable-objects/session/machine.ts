@@ -7,7 +7,7 @@ import {
 } from "./attachment.ts";
 import { callsOverdue, deniedHead, gatewayDeadline, isMetered, keepCall, openCall, refusedAbove, settleCall } from "./budget.ts";
 import { capsuleFailed, capsuleSynced } from "./capsules.ts";
-import { archiveSession, createSession, terminateSession, updateSession } from "./lifecycle.ts";
+import { archiveSession, chooseManifest, createSession, terminateSession, updateSession } from "./lifecycle.ts";
 import { permissionAnswered, permissionRequested, permissionWithdrawn, stopClock } from "./permissions.ts";
 import { setStatus, versionSession } from "./session.ts";
 import type { Effect, Input, State } from "./state.ts";
@@ -36,6 +36,7 @@ function take(work: Work, input: Input): void {
     case "session.update": return updateSession(work, input);
     case "session.suspend": return suspend(work, input);
     case "session.resume": return resume(work, input);
+    case "workspace.chosen": return chooseManifest(work, input.manifest_id);
     case "session.terminate": return terminateSession(work, input.by);
     case "session.archived": return archiveSession(work, input.archive);
     case "task.create": return createTask(work, input);

@@ -9,7 +9,7 @@ import { earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
 import type { CallGrant, GatewayClaim } from "../model-rpc.ts";
 import type { Archive, ObjectsEnv, PortsOf } from "../ports.ts";
-import type { Actor, ForkOrigin, ForkSource, LogPage, RunClaim, SessionRpc } from "../rpc.ts";
+import type { Actor, ForkSource, LogPage, RunClaim, SessionOrigin, SessionRpc } from "../rpc.ts";
 import { SessionApi } from "./api.ts";
 import type { CallReport, ModelCall } from "./budget.ts";
 import { Archiver } from "./archive.ts";
@@ -112,7 +112,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       return this.ctx.getTags(socket).includes(RUNNER_TAG);
     }
 
-    async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: ForkOrigin): Promise<Result<Session>> {
+    async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: SessionOrigin): Promise<Result<Session>> {
       return this.api.create(actor, id, workspaceId, input, origin);
     }
     async read(actor: Actor): Promise<Result<Session>> {
@@ -129,6 +129,9 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async resume(actor: Actor, input: SessionResume): Promise<Result<Session>> {
       return this.api.resume(actor, input);
+    }
+    async workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>> {
+      return this.api.workspaceRestored(actor, manifestId);
     }
     async listCapsules(actor: Actor, query: { limit: number; offset: number }): Promise<Result<Page<Capsule>>> {
       return this.api.capsules.list(actor, query);

@@ -244,10 +244,8 @@ export type NotableItem = Extract<RunnerItem, {
   type: "run.status" | "permission.requested" | "permission.withdrawn" | "usage" | "workspace.synced" | "workspace.sync_failed" | "workspace.restored" | "workspace.restore_failed";
 }>;
 
-/** The capsule of another session that a forked one begins with. */
-export interface Origin {
-  capsule: Capsule;
-}
+/** What the session's first runner restores: the capsule of another session, or a manifest of its workspace. */
+export type Origin = { capsule: Capsule } | { manifest_id: string };
 
 /** What comes in. `known` is the stored record of something that may have ended: ended things are not in the state. */
 export type Input =
@@ -256,6 +254,7 @@ export type Input =
   | { type: "session.suspend"; strategy: SuspendStrategy | null; cause: SuspendCause; reason: string | null }
   /** `from`: the capsule to go on from instead of the latest state. */
   | { type: "session.resume"; by: string; options: Partial<Pick<SessionResume, "provider" | "selector">>; from: Capsule | null; has_api_key: boolean }
+  | { type: "workspace.chosen"; manifest_id: string }
   | { type: "session.terminate"; by: string }
   /** Its events are in the archive, under this head. */
   | { type: "session.archived"; archive: SessionArchive }

@@ -80,6 +80,13 @@ export const sessionPatch = z.strictObject({
   base_url: baseUrl.nullable().optional(),
   agent_config: agentConfigRef.nullable().optional(),
   budget: budgetCaps.nullable().optional(),
+  lifecycle_mode: living.lifecycle_mode.optional(),
+  idle_timeout_seconds: living.idle_timeout_seconds.optional(),
+  suspend_after_seconds: living.suspend_after_seconds.optional(),
+  suspend_strategy: suspendStrategy.nullable().optional(),
+  /** From the next runner on. */
+  workspace_quota_mb: quota.nullable().optional(),
+  retention_days: living.retention_days.optional(),
 });
 export type SessionPatch = z.infer<typeof sessionPatch>;
 

@@ -1,7 +1,7 @@
 /** Owns `client.sessions`: create, read, change and end sessions; their events and their files. */
 
 import type * as z from "zod";
-import type { Event, Session, SessionPatch, sessionCreate, SessionStatus } from "../protocol/index.ts";
+import type { Capsule, Event, Session, SessionFork, SessionPatch, SessionResume, SessionSuspend, sessionCreate, SessionStatus } from "../protocol/index.ts";
 import type { Pages } from "../core/page.ts";
 import type { RequestOptions } from "../core/request.ts";
 import { labelQuery, Resource, resource, type ListParams } from "../core/resource.ts";
@@ -49,6 +49,22 @@ export class Sessions extends Resource {
   /** The session's log over a WebSocket, for pages that watch many at once. Opens at once; reconnects by itself until it is closed or the log ends. */
   live(id: string, { after, tail, types, stream, raw }: Omit<LogParams, "follow">, handlers: LiveHandlers): Live {
     return this.transport.live(api`/sessions/${id}/events`, { types, stream, raw }, { sessionId: id, after: after ?? null, tail }, handlers);
+  }
+  /** Suspends the session; answers at once, `suspending`. Throws `ConflictError` where it cannot be, with what would work in `details`. */
+  suspend(id: string, params: SessionSuspend = {}, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("POST", api`/sessions/${id}/suspend`, resource<Session>, { body: params }, options);
+  }
+  /** Resumes the session; answers at once, `resuming`. What was kept and lost is in its log as `session.receipt`. */
+  resume(id: string, params: SessionResume = {}, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("POST", api`/sessions/${id}/resume`, resource<Session>, { body: params }, options);
+  }
+  /** States that the session can be resumed or forked from, newest first. */
+  capsules(id: string, params: ListParams = {}, options?: RequestOptions): Pages<Capsule> {
+    return this.pages<Capsule>(api`/sessions/${id}/capsules`, { ...params }, options);
+  }
+  /** A new session that goes on from a point of this one: an event (`seq`), a task's end, a capsule, or the latest state. */
+  fork(id: string, params: SessionFork = {}, options?: RequestOptions): Promise<Session> {
+    return this.transport.json("POST", api`/sessions/${id}/fork`, resource<Session>, { body: params }, options);
   }
   /** The session's log; with `follow`, until the session has ended. */
   events(id: string, params: LogParams = {}, options?: StreamCallOptions): EventStream<Event> {

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import * as z from "zod";
 import {
   ERRORS, event as eventSchema, Failure, invalid, keyCreate, newBody, newChildId, newId, newToken, permissionApprove, permissionDeny, sessionCreate, sessionOf, sessionPatch, taskCreate, TASK_ENDED, runnerTokenCreate,
-  type Event, type EventData, type EventType, type Permission, type Session, type Task, type TaskStatus,
+  type Capsule, type Event, type EventData, type EventType, type Permission, type Session, type Task, type TaskStatus,
 } from "../../sdk/protocol/index.ts";
 
 export interface Seen {
@@ -24,6 +24,7 @@ const NO_USAGE = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cach
 /** One tenant with its sessions. `script` plays the agent: it is called with each new task. */
 export class FakeApi {
   readonly requests: Seen[] = [];
+  readonly capsules: Capsule[] = [];
   readonly sessions = new Map<string, Session>();
   readonly tasks = new Map<string, Task>();
   readonly permissions = new Map<string, Permission>();
@@ -123,7 +124,7 @@ export class FakeApi {
 
   #once(seen: Seen, text: string, handle: () => [number, unknown]): [number, unknown] {
     const key = seen.headers["idempotency-key"];
-    if (seen.method !== "POST" || typeof key !== "string" || /\/(approve|deny|cancel|retry|execute|drain)$/.test(seen.path)) return handle();
+    if (seen.method !== "POST" || typeof key !== "string" || /\/(approve|deny|cancel|retry|execute|drain|suspend|resume)$/.test(seen.path)) return handle();
     const before = this.#answers.get(key);
     if (before && before.body !== text) throw new Failure("conflict", "This Idempotency-Key was used with another request");
     if (before) return [before.status, JSON.parse(before.text)];
@@ -151,6 +152,14 @@ export class FakeApi {
       case "GET sessions/:id": return [200, of(this.sessions, id)];
       case "PATCH sessions/:id": return [200, Object.assign(of(this.sessions, id), sessionPatch.parse(body))];
       case "DELETE sessions/:id": return [200, Object.assign(of(this.sessions, id), { status: "terminated", ended_at: AT })];
+      case "POST sessions/:id/suspend": return [200, Object.assign(of(this.sessions, id), { status: "suspended", suspension: { strategy: "pause", cause: "requested", since: AT, demoted_at: null, runner_id: null, host_id: null, capsule_id: null, ...(body as object) } })];
+      case "POST sessions/:id/resume": return [200, Object.assign(of(this.sessions, id), { status: "active", suspension: null })];
+      case "GET sessions/:id/capsules": return [200, this.#page([...this.capsules], query)];
+      case "POST sessions/:id/fork": {
+        const fork = { ...of(this.sessions, id), ...(body as object), id: newId("session", this.#now++) };
+        this.sessions.set(fork.id, fork);
+        return [201, fork];
+      }
       case "GET sessions/:id/events": return [200, this.#logPage(id, null, query)];
       case "GET sessions/:id/files": return [200, { items: this.#list(query.get("path") ?? "") }];
       case "GET sessions/:id/files/content": return [200, new TextEncoder().encode(of(this.files, query.get("path") ?? ""))];

@@ -1,7 +1,7 @@
 /** Owns the routes of sessions: create, list, read, change, end, and their log. */
 
 import { createRoute } from "@hono/zod-openapi";
-import { sessionStub } from "../../durable-objects/index.ts";
+import { sessionStub, storageStub } from "../../durable-objects/index.ts";
 import { sessionCreate, sessionPatch, sessionStatus, type Session as SessionValue } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
@@ -44,7 +44,7 @@ const events = createRoute({
 const LISTED_WITHIN_MS = 1_000;
 
 /** Copies a session into the lists now; its object's outbox does the same a little later, and for good. */
-async function listed(c: Ctx, session: SessionValue): Promise<void> {
+export async function listed(c: Ctx, session: SessionValue): Promise<void> {
   const copied = c.get("records").projection.apply([{ resource: "session", value: session }]).catch(() => {
     c.get("log").warn("session not listed yet", { request_id: c.get("request_id"), session: session.id });
   });
@@ -54,13 +54,19 @@ async function listed(c: Ctx, session: SessionValue): Promise<void> {
   clearTimeout(timer);
 }
 
+/** What a workspace that was there before holds, for the session's first runner to restore. */
+async function headOf(c: Ctx, workspaceId: string | undefined): Promise<{ manifest_id: string } | undefined> {
+  if (workspaceId === undefined) return undefined;
+  return (await storageStub(c.env, actorOf(c).tenant_id).head(workspaceId)) ?? undefined;
+}
+
 export function sessionRoutes(app: App): void {
   app.openapi(create, async (c) => {
     const actor = actorOf(c);
     const input = await withModel(c, c.req.valid("json"));
     const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" } }, async (ids) => {
       const id = ids.id("session");
-      const session = await call(() => sessionStub(c.env, id).create(actor, id, input.workspace_id ?? ids.id("workspace"), input));
+      const session = await call(async () => sessionStub(c.env, id).create(actor, id, input.workspace_id ?? ids.id("workspace"), input, await headOf(c, input.workspace_id)));
       await listed(c, session);
       return session;
     });

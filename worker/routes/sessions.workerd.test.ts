@@ -45,7 +45,7 @@ describe("sessions", () => {
 
   it("refuse what they do not know, by the field's name", async () => {
     const refused = async (body: unknown) => (await d.failure("POST", "/sessions", { body })).details;
-    expect(await refused({ agent: "claude", lifecycle_mode: "always_on" })).toEqual({ lifecycle_mode: "unknown field" });
+    expect(await refused({ agent: "claude", lifecycle: "always_on" })).toEqual({ lifecycle: "unknown field" });
     expect(Object.keys((await refused({ agent: "a b", labels: { team: 3 }, rules: [{ verdict: "maybe", x: 1 }] })) ?? {}).sort()).toEqual(["agent", "labels.team", "rules.0.verdict", "rules.0.x"].sort());
     expect(await refused({})).toHaveProperty("agent");
     expect(await refused({ agent: "a", name: "bell\u0007", labels: { a: "\ud800" } })).toEqual({ "name": "must not hold control characters", "labels.a": "must be well-formed Unicode" });

@@ -2,7 +2,7 @@
 
 import { createRoute } from "@hono/zod-openapi";
 import * as z from "zod";
-import { storageStub, type Holdings } from "../../durable-objects/index.ts";
+import { sessionStub, storageStub, type Holdings } from "../../durable-objects/index.ts";
 import { collection, collectionAsk, Failure, idOf, manifestDiff, manifestSummary, workspace, workspaceCreate, workspacePatch, workspaceRestore, type Page, type Workspace as WorkspaceValue } from "../../sdk/protocol/index.ts";
 import { call, reach } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
@@ -130,6 +130,7 @@ export function workspaceRoutes(app: App): void {
     if (!(await reach(() => storageStub(c.env, tenant_id).manifest([row.id], manifest_id)))) throw new Failure("not_found", "No manifest of that id in this workspace", { hint: `GET /workspaces/${row.id}/manifests lists them` });
     await mustBeFree(c, row.id, "restore it", true);
     await call(() => storageStub(c.env, tenant_id).setHead(row.id, manifest_id));
+    for (const { id } of await c.get("records").workspaces.sessions(tenant_id, row.id)) await call(() => sessionStub(c.env, id).workspaceRestored(actorOf(c), manifest_id));
     return c.json(await one(c, row), 200);
   });
 }

@@ -1,6 +1,6 @@
 /** Owns objects that live in memory, for tests of the doors: they remember, answer and stream, and can be made to fail. */
 
-import type { Actor, ForkOrigin, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
+import type { Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
   sessionCreate, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
@@ -40,14 +40,14 @@ export class FakeSession extends FakeGateway implements SessionCalls {
     this.session = { ...session, ...change(session), version: session.version + 1 };
     return ok(this.session);
   }
-  async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: ForkOrigin): Promise<Result<Session>> {
+  async create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: SessionOrigin): Promise<Result<Session>> {
     const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, retention_days } = input;
     const at = new Date().toISOString();
     this.session ??= {
       id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels, status: "pending", status_reason: null, pool, provider: null, selector: null, workspace_id: workspaceId, host_id: null,
       runner_lifecycle, edit_mode, rules, env_names: Object.keys(input.env), has_api_key: input.api_key !== undefined, keep_raw,
       lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: null, workspace_quota_mb: null, retention_days, suspension: null, interrupted: false, capsule_id: null,
-      forked_from: origin ? { session_id: origin.capsule.session_id, capsule_id: origin.capsule.id, seq: origin.capsule.seq } : null,
+      forked_from: origin && "capsule" in origin ? { session_id: origin.capsule.session_id, capsule_id: origin.capsule.id, seq: origin.capsule.seq } : null,
       runner: null, task_id: null, queued_tasks: 0, pending_permissions: 0, usage: noUsage, last_seq: 0,
       created_at: at, updated_at: at, ended_at: null, version: 1,
     };
@@ -71,6 +71,11 @@ export class FakeSession extends FakeGateway implements SessionCalls {
   }
   async resume(actor: Actor): Promise<Result<Session>> {
     return this.#change(actor, () => ({ status: "resuming", suspension: null }));
+  }
+  readonly chosen: string[] = [];
+  async workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>> {
+    this.chosen.push(manifestId);
+    return this.read(actor);
   }
   async listCapsules(actor: Actor, { limit, offset }: { limit: number; offset: number }): Promise<Result<Page<Capsule>>> {
     return this.#mine(actor) ? ok({ items: this.capsules.slice(offset, offset + limit), total: this.capsules.length, limit, offset, next_cursor: null }) : NOT_HERE;

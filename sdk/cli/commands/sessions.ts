@@ -2,9 +2,10 @@
 
 import { EVENT_TYPES } from "../../protocol/event.ts";
 import { sessionStatus } from "../../protocol/session.ts";
+import { SUSPEND_STRATEGIES } from "../../protocol/suspend.ts";
 import { defineCommand } from "../command.ts";
 import { UserError } from "../io.ts";
-import { choice, flag, needed, pairs, text, whole, words } from "../option.ts";
+import { choice, duration, flag, needed, pairs, text, whole, words } from "../option.ts";
 import { sessionColumns, sessionFields } from "../output/views.ts";
 import { baseUrlOption, modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
@@ -27,18 +28,35 @@ export const sessionOptions = {
   editMode: choice(EDIT_MODES, "edits that need no answer: off, turn (until the task ends), session"),
 };
 
+/** How a session lives when it has nothing to do. */
+const livingOptions = {
+  lifecycle: choice(["on_demand", "always_on"], "suspended when it has nothing to do, or never"),
+  idleTimeout: duration("on_demand: suspended after so long without work (default 15m)"),
+  suspendAfter: duration("suspended when a permission request has waited for so long (default 30m)"),
+  suspendStrategy: choice(SUSPEND_STRATEGIES, "what becomes of its runner when it is suspended"),
+  workspaceQuota: whole("MB", "largest size of its workspace", { min: 1 }),
+  retention: whole("DAYS", "how long its workspace is kept after its end (default 7)", { min: 1 }),
+};
+type Living = { [K in keyof typeof livingOptions]: ReturnType<(typeof livingOptions)[K]["parse"]> };
+function livingOf({ lifecycle, idleTimeout, suspendAfter, suspendStrategy, workspaceQuota, retention }: Living) {
+  return {
+    lifecycle_mode: lifecycle, idle_timeout_seconds: idleTimeout, suspend_after_seconds: suspendAfter, suspend_strategy: suspendStrategy, workspace_quota_mb: workspaceQuota, retention_days: retention,
+  };
+}
+
 export const sessionCommands = [
   defineCommand({
     name: "sessions create",
     summary: "Create a session",
-    options: { agent: needed("AGENT", "claude, codex, marco, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each") },
+    options: { agent: needed("AGENT", "claude, codex, marco, example or a custom agent's name"), ...sessionOptions, runnerLifecycle: choice(["per-session", "per-task"], "one runner for all tasks, or a fresh one for each"), ...livingOptions, workspace: text("WORKSPACE", "begin with the files of this workspace (ws_…)") },
     examples: [
       ["sessions create --agent claude --name api --label team=web", "with ANTHROPIC_API_KEY of the environment"],
       ["sessions create --agent codex --api-key-env MY_OPENAI_KEY -q", "prints the id alone"],
     ],
-    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, env, pool, provider, selector, editMode, runnerLifecycle }) {
+    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, env, pool, provider, selector, editMode, runnerLifecycle, workspace, ...living }) {
       const session = await context.client.sessions.create({
-        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl,
+        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl, workspace_id: workspace,
+        ...livingOf(living),
       });
       if (context.out.quiet && !context.out.structured) context.out.line(session.id);
       else context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
@@ -66,18 +84,19 @@ export const sessionCommands = [
   }),
   defineCommand({
     name: "sessions update",
-    summary: "Change a session's name, labels, edit mode or model key",
+    summary: "Change a session's name, labels, edit mode, lifecycle or model key",
     args: [SESSION],
-    options: { name: text("NAME", "a new name; empty removes it"), label: pairs("all labels from now on (repeatable)"), editMode: choice(EDIT_MODES, "edits that need no answer"), ...modelKeyOptions },
+    options: { name: text("NAME", "a new name; empty removes it"), label: pairs("all labels from now on (repeatable)"), editMode: choice(EDIT_MODES, "edits that need no answer"), ...livingOptions, ...modelKeyOptions },
     examples: [["sessions update sess_… --api-key-env ANTHROPIC_API_KEY", "gives the model key again after everything was restarted"]],
-    async run(context, { session: id = "" }, { name, label, editMode, apiKeyEnv }) {
+    async run(context, { session: id = "" }, { name, label, editMode, apiKeyEnv, ...living }) {
       const patch = {
+        ...Object.fromEntries(Object.entries(livingOf(living)).filter(([, value]) => value !== undefined)),
         ...(name !== undefined && { name: name === "" ? null : name }),
         ...(label && { labels: label }),
         ...(editMode && { edit_mode: editMode }),
         ...(apiKeyEnv && { api_key: modelKey(context, "", apiKeyEnv) }),
       };
-      if (Object.keys(patch).length === 0) throw new UserError("Nothing to change", "give --name, --label, --edit-mode or --api-key-env");
+      if (Object.keys(patch).length === 0) throw new UserError("Nothing to change", "give --name, --label, --edit-mode, --lifecycle or another option (--help lists them)");
       const session = await context.client.sessions.update(id, patch);
       context.out.one(session, () => context.out.fields(sessionFields(session, context.io.now())));
     },

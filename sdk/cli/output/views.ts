@@ -1,11 +1,11 @@
 /** Owns how each resource looks to people: its columns in a list and its fields alone. */
 
-import type { ApiKey, FileEntry, Host, Permission, Run, Runner, RunnerToken, Session, Task, Usage } from "../../protocol/index.ts";
+import type { ApiKey, Capsule, FileEntry, Host, Permission, Run, Runner, RunnerToken, Session, Task, Usage } from "../../protocol/index.ts";
 import { age, count, labels, size, span, type Column } from "./table.ts";
 import type { Style } from "./terminal.ts";
 
 const STATUS: Readonly<Record<string, Style>> = {
-  active: "green", running: "green", completed: "green", online: "green", approved: "green", idle: "green", busy: "green",
+  active: "green", suspended: "yellow", suspending: "yellow", resuming: "yellow", running: "green", completed: "green", online: "green", approved: "green", idle: "green", busy: "green",
   pending: "yellow", starting: "yellow", draining: "yellow", assigned: "yellow", timeout: "red",
   failed: "red", denied: "red", lost: "red", offline: "red", tainted: "red", canceled: "dim", terminated: "dim", destroyed: "dim",
 };
@@ -33,12 +33,21 @@ export const sessionColumns: readonly Column<Session>[] = [
 export function sessionFields(s: Session, now: number): Fields {
   return [
     ["id", s.id], ["name", s.name], ["agent", s.agent], ["model", s.model], ["status", s.status], ["reason", s.status_reason], ["labels", labels(s.labels)],
+    ["suspended", s.suspension && `${s.suspension.strategy} (${s.suspension.cause}) since ${s.suspension.since}`], ["held until", s.suspension?.demoted_at], ["interrupted", s.interrupted ? "its task goes on when it is resumed" : null],
+    ["lifecycle", s.lifecycle_mode === "on_demand" ? `on_demand (idle after ${span(s.idle_timeout_seconds * 1_000)})` : s.lifecycle_mode], ["capsule", s.capsule_id], ["forked from", s.forked_from && `${s.forked_from.session_id} at event ${s.forked_from.seq}`],
     ["pool", s.pool], ["provider", s.provider], ["selector", s.selector], ["host", s.host_id], ["workspace", s.workspace_id],
     ["runner", s.runner && `${s.runner.id} (${s.runner.state}, ${s.runner.provider})`], ["isolation", s.runner?.isolation], ["edit mode", s.edit_mode],
     ["model key", s.has_api_key ? "given" : null], ["env", s.env_names.join(", ")], ["task", s.task_id], ["queued tasks", s.queued_tasks], ["pending permissions", s.pending_permissions],
     ["usage", usageText(s.usage)], ["events", s.last_seq], ["created", `${s.created_at} (${age(s.created_at, now)} ago)`], ["ended", s.ended_at],
   ];
 }
+
+export const capsuleColumns: readonly Column<Capsule>[] = [
+  id(), { title: "SEQ", value: (c) => c.seq, right: true }, { title: "WHY", value: (c) => c.why }, { title: "TASK", value: (c) => c.task_id }, { title: "FILES", value: (c) => c.workspace.files, right: true },
+  { title: "SIZE", value: (c) => size(c.workspace.bytes), right: true }, { title: "SENT", value: (c) => size(c.workspace.sent_bytes + (c.state?.sent_bytes ?? 0)), right: true, wide: true },
+  { title: "TORN", value: (c) => (c.torn ? "yes" : null), wide: true }, { title: "LEFT OUT", value: (c) => c.left_out.length || null, right: true, wide: true },
+  { title: "MANIFEST", value: (c) => c.workspace.manifest_id, wide: true }, created(),
+];
 
 export const taskColumns: readonly Column<Task>[] = [
   id(), status(), { title: "ATTEMPTS", value: (t) => t.attempts, right: true },
