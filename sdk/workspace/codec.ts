@@ -3,6 +3,7 @@
 import { createHash, hash } from "node:crypto";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
+import { Failure } from "../protocol/errors.ts";
 import { MAX_MANIFEST_BYTES, MAX_STORED_MANIFEST_BYTES, manifestLines, parseManifest, type Manifest, type ManifestChunk, type ManifestLimits } from "../protocol/manifest.ts";
 import { treeFailure } from "./failure.ts";
 
@@ -67,7 +68,11 @@ export async function unpackManifest(bytes: Uint8Array, limits: Partial<Manifest
   const text = await promisify(needed(zstdDecompress))(bytes, { maxOutputLength: MAX_MANIFEST_BYTES, chunkSize: Math.min(MAX_MANIFEST_BYTES, 256 * 1024 + bytes.length * 4) }).catch((error: unknown) => {
     throw treeFailure("refused", `the manifest does not unpack (truncated or corrupt): ${words(error)}`);
   });
-  return parseManifest(new TextDecoder("utf-8").decode(text), limits);
+  try {
+    return parseManifest(new TextDecoder("utf-8").decode(text), limits);
+  } catch (error) {
+    throw error instanceof Failure ? treeFailure("refused", error.message, error.details) : error;
+  }
 }
 
 function inflate(bytes: Uint8Array, size: number): Promise<Buffer> {

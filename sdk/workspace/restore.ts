@@ -64,6 +64,7 @@ export async function restoreTree(options: RestoreOptions): Promise<RestoreResul
   const signal = options.signal ? AbortSignal.any([options.signal, cancel.signal]) : cancel.signal;
   try {
     requireZstd();
+    throwIfAborted(signal);
     mkdirSync(options.root, { recursive: true });
     return await restore(realpathSync(options.root), options, signal);
   } catch (error) {

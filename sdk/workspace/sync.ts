@@ -114,6 +114,7 @@ class Sync {
   async run(): Promise<SyncResult> {
     try {
       requireZstd();
+      throwIfAborted(this.signal);
       return await this.sync(realpathSync(this.options.root));
     } catch (error) {
       this.cancel.abort(error);
@@ -146,6 +147,7 @@ class Sync {
         return { manifest_id: last, unchanged: true, sent_bytes: this.sender.sentBytes, sent_chunks: this.sender.sentChunks, ...result };
       }
       const bytes = await packManifest(manifest);
+      throwIfAborted(this.signal);
       try {
         await this.options.door.putManifest(manifest.header.manifest_id, manifest.header.kind, bytes, this.signal);
       } catch (error) {
