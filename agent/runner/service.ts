@@ -59,7 +59,7 @@ export function createService({ spec, journal, adapter, now, log, version }: Ser
   const { workspace_id } = spec;
   let opened: Promise<Trees> | null = null;
   // Loaded when they are first needed: not every runner has files to keep.
-  const trees = (id: string) => (opened ??= Promise.all([import("./trees.ts"), load()]).then(([{ openTrees }, { stateFiles }]) => openTrees({ ...spec, workspace_id: id }, spec.agent ? [...new Set([...stateFiles(spec.agent), ...(spec.agent.state_files ?? [])])] : [])));
+  const trees = (id: string) => (opened ??= Promise.all([import("./trees.ts"), load()]).then(([{ openTrees }, driver]) => openTrees({ ...spec, workspace_id: id }, spec.agent ? [...new Set([...driver.stateFiles(spec.agent), ...(spec.agent.state_files ?? [])])] : [])));
   const capsules = workspace_id === undefined ? null : new Capsules({ session_id: spec.session_id, state: spec.state, journal, stamp, now, log, trees: () => trees(workspace_id), understood: () => (version() ?? 0) >= CAPSULES_SINCE });
   const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, gateway, adapter: load, capsules, broken: () => broken });
   const { restore: order } = spec;
