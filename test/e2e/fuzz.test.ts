@@ -68,8 +68,8 @@ async function ask(method: string, { path, headers, body }: FuzzRequest): Promis
 const post = (path: string, body: string, headers: Record<string, string> = {}) => ask("post", { path, headers, body });
 // As it came: a schema's copy has no field called `__proto__`.
 const fieldsOf = ({ text }: Heard) => Object.keys((JSON.parse(text) as { error: { details?: object } }).error.details ?? {});
-const filled = (route: Route) => route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === "task_id" ? ids["task"] : name === "session_id" ? ids["sess"] : (idFor(route.path) ?? "x")) ?? "x");
-const idFor = (path: string) => ids[{ sessions: "sess", tasks: "task", permissions: "perm", hosts: "host", runners: "run", keys: "key", "runner-tokens": "rtk", tenants: "ten" }[path.replace(/^(\/admin)?\/api\/v1\//, "").split("/")[0] ?? ""] ?? ""];
+const filled = (route: Route) => route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === "task_id" ? ids["task"] : name === "session_id" ? ids["sess"] : name === "workspace_id" ? ids["ws"] : (idFor(route.path) ?? "x")) ?? "x");
+const idFor = (path: string) => ids[{ sessions: "sess", tasks: "task", permissions: "perm", hosts: "host", runners: "run", keys: "key", "runner-tokens": "rtk", tenants: "ten", workspaces: "ws" }[path.replace(/^(\/admin)?\/api\/v1\//, "").split("/")[0] ?? ""] ?? ""];
 const taking = () => routes.filter((route): route is Route & { body: NonNullable<Route["body"]> } => route.body !== null);
 
 describe("every route, whatever it is sent,", () => {

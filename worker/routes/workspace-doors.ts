@@ -13,6 +13,7 @@ import { bounded, readCapped } from "../middleware/request.ts";
 import { answers, failures, named, takes } from "../openapi.ts";
 import { getChunk, getManifest, putChunk, putManifest, type Access, type Bytes } from "../storage/bytes.ts";
 import { storageOf } from "../storage/storage.ts";
+import { mustBeFree } from "./workspaces.ts";
 
 /** Largest manifest that a worker, which must seal it whole, takes. */
 const MAX_DOOR_MANIFEST_BYTES = 32 * 1024 * 1024;
@@ -112,6 +113,8 @@ function mount(app: App, prefix: string, params: Record<string, z.ZodString>, gu
     const { kind, session_id } = c.req.valid("query");
     if (session_id !== undefined && session_id !== access.sessionId) throw new Failure("bad_request", "session_id: not the session that asks", { details: { session_id: "not the session that asks" } });
     if (kind === "state" && access.sessionId === null) throw new Failure("bad_request", "kind: only a session's own sandbox records its state", { details: { kind: "must be workspace" } });
+    // A runner syncs its own tree over what a client would put in its place.
+    if (access.sessionId === null) await mustBeFree(c, access.workspaceId, "push", true);
     const body = await bodyOf(c, MAX_DOOR_MANIFEST_BYTES);
     const quotaBytes = kind === "workspace" ? await quotaOf(c, access) : null;
     const isNew = await putManifest(await bytesOf(c, access.tenantId), access, { id, kind, quotaBytes }, body);

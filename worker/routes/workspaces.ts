@@ -67,7 +67,7 @@ export async function workspaceOf(c: Ctx, id: string): Promise<WorkspaceRow> {
 }
 
 /** Throws where a session that could write to the workspace stands in the way. `running`: only those that have a runner. */
-async function mustBeFree(c: Ctx, id: string, what: string, running: boolean): Promise<void> {
+export async function mustBeFree(c: Ctx, id: string, what: string, running: boolean): Promise<void> {
   const sessions = await c.get("records").workspaces.sessions(actorOf(c).tenant_id, id);
   const inTheWay = running ? sessions.filter(({ runner }) => runner !== null) : sessions;
   if (inTheWay.length === 0) return;
