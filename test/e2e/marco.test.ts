@@ -15,7 +15,7 @@ afterAll(async () => {
 });
 
 const exec = (command: string) => ({ tool: "exec", input: { command } });
-const start = (more: Partial<SessionCreateParams> = {}) => scene.session({ agent: "marco", env: { MARCO_BASE_URL: model.anthropic }, api_key: "sk-ant-marco-test", ...more });
+const start = (more: Partial<SessionCreateParams> = {}) => scene.session({ agent: "marco", base_url: model.anthropic, api_key: "sk-ant-marco-test", ...more });
 const give = (session: Session, steps: StepInput[], words: string, more = {}) => scene.task(session, script(steps, `${words} (${session.id})`), more);
 
 /** Approves whatever the task asks for, until it has ended; answers what was asked. */
@@ -58,7 +58,10 @@ describe("marco in a session", () => {
     expect(of(log, "tool.call").map(({ tool }) => tool)).toEqual(["load_skill", "write_file", "exec", "task", "read_file", "remember"]);
     expect(of(log, "tool.call")[4]?.call_id).toMatch(new RegExp(`^${of(log, "tool.call")[3]?.call_id}/`));
     expect(of(log, "file.changed").map(({ path, change }) => [path, change])).toEqual([["greet.sh", "created"], ["memory/greetings.md", "created"]]);
-    expect(of(log, "usage")).toHaveLength(8);
+    // Each call is told by the agent and, as what it cost, by the gateway, which alone has the key.
+    expect(of(log, "usage").filter(({ source }) => source === "gateway")).toHaveLength(8);
+    expect(of(log, "usage").filter(({ source }) => source !== "gateway")).toHaveLength(8);
+    expect(model.asked("anthropic").at(-1)?.headers["x-api-key"]).toBe("sk-ant-marco-test");
     expect(said(log)).toEqual(["I look for a skill.", "The greeting is written and reviewed."]);
     expect(await scene.client.sessions.files.text(session.id, "greeting.txt")).toBe("Hello!!!\n");
     expect(await scene.client.sessions.files.text(session.id, "memory/MEMORY.md")).toContain("how greetings end");
@@ -72,7 +75,7 @@ describe("marco in a session", () => {
   });
 
   it("is told why a call was denied, and is canceled in the middle of a turn", async () => {
-    const session = await start({ model: "some/model", env: { MARCO_BASE_URL: model.openai } });
+    const session = await start({ model: "some/model", base_url: model.openai, api_key: "sk-marco-test" });
     const task = await give(session, [{ calls: [exec("touch denied.txt && curl https://example.org")] }, { text: "As you wish." }], "Try it");
     await scene.client.permissions.deny((await scene.asked(task)).id, { reason: "the moon is wrong" });
     expect(await scene.end(task)).toMatchObject({ status: "completed", result: "As you wish." });
