@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { newId, newChildId, type CommandBody, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import { newId, newChildId, type CarriedPermission, type CommandBody, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import { cutJson } from "./bounds.ts";
 import { Gate, type GateOptions, type PermissionEvent } from "./gate.ts";
 
 const session_id = newId("session", 0);
@@ -117,5 +118,70 @@ describe("an approval for the session", () => {
     expect(await first.gate.check(bash("touch b"))).toEqual({ allow: true });
     const second = setUp(OPEN, { grants: remembered[0] as never });
     expect(await second.gate.check(bash("touch c"))).toEqual({ allow: true });
+  });
+});
+
+describe("a turn that goes on after its agent was killed", () => {
+  const carried = (command: string, more: Partial<CarriedPermission> = {}): CarriedPermission => ({ permission_id: newChildId("permission", session_id, 0), tool: "Bash", input: { command }, status: "pending", reason: null, scope: "once", ...more });
+
+  it("gives the answer that was given meanwhile, once, to the same call only", async () => {
+    const { gate, asked } = setUp();
+    gate.turnBegins([carried("curl a", { status: "approved" }), carried("curl b", { status: "denied", reason: "not b" })]);
+    expect(await gate.check({ tool: "Bash", input: { command: "curl a" } })).toEqual({ allow: true });
+    expect(await gate.check({ tool: "Bash", input: { command: "curl b" } })).toEqual({ allow: false, reason: "not b" });
+    expect(asked()).toEqual([]);
+    void gate.check(bash("curl a"));
+    void gate.check({ tool: "Shell", input: { command: "curl b" } });
+    void gate.check({ tool: "Bash", input: { command: "curl b", more: 1 } });
+    expect(asked()).toHaveLength(3);
+  });
+
+  it("waits under the same id where nobody has answered yet, without a second question", async () => {
+    const { gate, asked, pending, answer } = setUp();
+    const question = carried("curl a");
+    gate.turnBegins([question]);
+    const waits = gate.check({ tool: "Bash", input: { command: "curl a" } });
+    expect(asked()).toEqual([]);
+    expect(pending.at(-1)).toEqual([question.permission_id]);
+    answer(question.permission_id);
+    expect(await waits).toEqual({ allow: true });
+  });
+
+  it("takes an answer that comes before the agent has asked again", async () => {
+    const { gate, asked, answer } = setUp();
+    const question = carried("curl a");
+    gate.turnBegins([question]);
+    answer(question.permission_id, { decision: "denied", reason: "late" });
+    expect(await gate.check(bash("curl a"))).toEqual({ allow: false, reason: "late" });
+    expect(asked()).toEqual([]);
+  });
+
+  it("knows a call again whatever the order of its fields, but never one of which a part was not shown", async () => {
+    const { gate, asked } = setUp();
+    const long = "x".repeat(200_000);
+    gate.turnBegins([carried("", { input: { a: 1, b: { c: 2, d: 3 } }, tool: "mine", status: "approved" }), carried("", { tool: "mine", input: cutJson({ long }).value, status: "approved" })]);
+    expect(await gate.check({ tool: "mine", input: { b: { d: 3, c: 2 }, a: 1 } })).toEqual({ allow: true });
+    void gate.check({ tool: "mine", input: { long } });
+    expect(asked()).toHaveLength(1);
+  });
+
+  it("takes nothing back and answers nothing while the agent is ended where it stands", async () => {
+    const { gate, events, answer, asked } = setUp();
+    gate.turnBegins([]);
+    const gone = new AbortController();
+    let told = false;
+    void gate.check(bash("curl a")).then(() => (told = true));
+    void gate.check(bash("curl b", gone.signal));
+    gate.leave();
+    answer(asked()[0]?.permission_id ?? "");
+    gone.abort();
+    void gate.check(bash("curl c"));
+    gate.turnEnds();
+    expect(events.filter(({ type }) => type === "permission.withdrawn")).toEqual([]);
+    expect(asked()).toHaveLength(2);
+    expect(told).toBe(false);
+    gate.turnBegins([]);
+    void gate.check(bash("curl c"));
+    expect(asked()).toHaveLength(3);
   });
 });
