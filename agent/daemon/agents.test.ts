@@ -51,8 +51,11 @@ describe("looking up agents", () => {
     expect(agentNames(host())).toEqual(expect.arrayContaining(["claude", "codex", "example", "gemini"]));
     expect(await findAgent("claude", host({ claude: { binary: "plain", args: ["a"], env: {}, adapter: "acp" } }), view)).toMatchObject({ launch: { adapter: "acp", args: ["a"] } });
   });
-  it("starts the bundled example with the sandbox's own Node", async () => {
+  it("starts the bundled agents with the sandbox's own Node", async () => {
     expect(await findAgent("example", host(), view)).toMatchObject({ launch: { adapter: "custom", binary: "/usr/bin/node", args: ["/bundle/example.js"] } });
+    expect(await findAgent("marco", host(), view)).toMatchObject({ launch: { adapter: "marco", binary: "/usr/bin/node", args: ["/bundle/marco.js"] } });
+    expect((await agentReport(host(), view)).find(({ name }) => name === "marco")).toEqual({ name: "marco", available: true, detail: "bundled" });
+    expect(await findAgent("marco", host({ marco: { binary: "plain", args: [], env: {}, adapter: "acp" } }), view)).toMatchObject({ launch: { adapter: "acp" } });
   });
   it("does not take a prototype's property for an agent", async () => {
     expect(await findAgent("constructor", host(), view)).toBeNull();

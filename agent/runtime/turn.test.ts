@@ -100,6 +100,13 @@ describe.each(Object.keys(PROVIDERS) as (keyof typeof PROVIDERS)[])("a turn over
     expect(cut.end).toMatchObject({ reason: "completed", text: "shorter" });
   });
 
+  it("shows the model the images that a person sends", async () => {
+    const agent = agentOf(api);
+    const image = { type: "image" as const, data: "iVBORw0KGgo=", mediaType: "image/png" };
+    expect((await all(agent.stream([{ type: "text", text: said([{ text: "A dot." }]) }, image]))).at(-1)).toMatchObject({ text: "A dot." });
+    expect(JSON.stringify(server.asked().at(-1)?.body)).toMatch(/"media_type":"image\/png","data":"iVBORw0KGgo="|data:image\/png;base64,iVBORw0KGgo=/);
+  });
+
   it("sends unfit input back with field and reason, three times, then stops", async () => {
     const bad = { calls: [call("echo", { text: 7 })] };
     const { events, end } = await run([bad, bad, bad, bad, bad]);

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Session, SessionCreateParams, Task } from "../../sdk/index.ts";
 import { killed, runnersOf } from "../support/chaos.ts";
@@ -85,6 +87,20 @@ describe("marco in a session", () => {
     await scene.client.tasks.cancel(long.id);
     expect(await scene.end(long)).toMatchObject({ status: "canceled" });
     expect(await scene.end(await give(session, [{ text: "Here again." }], "And now?"))).toMatchObject({ status: "completed", result: "Here again." });
+  });
+
+  it("runs from the command line, with any model and endpoint", async () => {
+    const { url, apiKey } = scene.stack;
+    const mctl = resolve(import.meta.dirname, "../../sdk/cli/bin.mjs");
+    const args = [mctl, "run", "--agent", "marco", "--model", "local/tiny", "--base-url", model.openai, "--yes", "--rm", script([{ calls: [exec("echo from-mctl > made.txt; cat made.txt")] }, { text: "It is made." }], "From the command line")];
+    const child = spawn(process.execPath, args, { env: { PATH: process.env["PATH"], HOME: scene.stack.dir, MARIONETTE_API_URL: url, MARIONETTE_API_KEY: apiKey, OPENAI_API_KEY: "sk-of-the-command-line" } });
+    let [out, err] = ["", ""];
+    child.stdout.on("data", (part: Buffer) => (out += part.toString()));
+    child.stderr.on("data", (part: Buffer) => (err += part.toString()));
+    const code = await new Promise((ended) => child.once("close", ended));
+    expect({ code, out }, err).toEqual({ code: 0, out: "It is made.\n" });
+    expect(err).toContain("from-mctl");
+    expect(model.asked("chat").at(-1)).toMatchObject({ headers: { authorization: "Bearer sk-of-the-command-line" }, body: { model: "local/tiny" } });
   });
 
   it("goes on in mid-turn after its runner was killed; finished calls are not run again", async () => {
