@@ -2,9 +2,10 @@ import { env } from "cloudflare:workers";
 import { zstdCompressSync } from "node:zlib";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ObjectsEnv } from "../../durable-objects/index.ts";
-import { newId, type Collection, type ManifestDiff, type Workspace } from "../../sdk/protocol/index.ts";
+import { hashToken, newId, newToken, type Collection, type ManifestDiff, type Session, type Workspace } from "../../sdk/protocol/index.ts";
 import { MANIFEST_FORMAT, MAX_STORED_CHUNK_BYTES, type ManifestChunk, type ManifestEntry } from "../../sdk/protocol/manifest.ts";
 import { doors, MASTER, type Doors } from "../testing/doors.ts";
+import { fakeObjects } from "../testing/fake-objects.ts";
 
 const bindings = env as unknown as ObjectsEnv & { BUCKET: R2Bucket };
 const encoder = new TextEncoder();
@@ -200,6 +201,61 @@ describe("a sandbox's door", () => {
   });
 });
 
+describe("a sandbox with its run token", () => {
+  interface Sandbox {
+    session: Session;
+    token: string;
+    at: string;
+  }
+  /** The real storage object over sessions in memory, whose run tokens the test gives out. */
+  async function sandboxes(): Promise<(workspaceId?: string) => Promise<Sandbox & { revoke: () => void }>> {
+    const fakes = fakeObjects();
+    d = await doors({ ...bindings, SESSIONS: fakes.env.SESSIONS });
+    Object.assign(d.env, { BUCKET: bindings.BUCKET });
+    return async (workspace_id) => {
+      const session = await d.json<Session>("POST", "/sessions", { body: { agent: "claude", ...(workspace_id && { workspace_id }) } }, 201);
+      const token = newToken("run");
+      const fake = fakes.sessions.of(session.id);
+      fake.runHash = await hashToken(token);
+      return { session, token, at: `/links/workspace/${session.id}/${session.workspace_id}`, revoke: () => void (fake.runHash = null) };
+    };
+  }
+  const recorded = (made: { id: string; body: Uint8Array<ArrayBuffer> }, { at, token }: Sandbox, query = "") => bytes("PUT", `${at}/manifests/${made.id}${query}`, made.body, token);
+
+  it("keeps its workspace and its own state there, and reaches nobody else's", async () => {
+    const start = await sandboxes();
+    const one = await start();
+    const two = await start(one.session.workspace_id);
+    const stranger = await start();
+    ws = { ...ws, id: one.session.workspace_id };
+    const [file, talk] = [await chunk("a file of the workspace"), await chunk("what the agent was told")];
+    for (const each of [file, talk]) expect((await send(each, one.at, one.token)).status).toBe(201);
+    const tree = manifest([file], [await fileOf("a.txt", file, 0)]);
+    const state = manifest([talk], [await fileOf("talk.jsonl", talk, 0)], { kind: "state" });
+    expect([(await recorded(tree, one, `?session_id=${one.session.id}`)).status, (await recorded(state, one, "?kind=state")).status]).toEqual([201, 201]);
+    expect((await recorded(manifest([], []), one, `?session_id=${two.session.id}`)).status).toBe(400);
+    const read = async ({ at, token }: Sandbox, path: string) => (await bytes("GET", `${at}/${path}`, undefined, token)).status;
+    const paths = [`chunks/${file.chunk.id}`, `chunks/${talk.chunk.id}`, `manifests/${tree.id}`, `manifests/${state.id}`];
+    const all = (sandbox: Sandbox) => Promise.all(paths.map((path) => read(sandbox, path)));
+    expect([await all(one), await all(two), await all(stranger)]).toEqual([[200, 200, 200, 200], [200, 404, 200, 404], [404, 404, 404, 404]]);
+    expect(await read({ ...one, at: `/links/workspace/${one.session.id}/${stranger.session.workspace_id}` }, paths[0] ?? "")).toBe(404);
+    expect(await read({ ...two, token: one.token }, paths[0] ?? "")).toBe(401);
+    const head = await bytes("HEAD", `${one.at}/manifests/${tree.id}`, undefined, one.token);
+    expect([head.status, (await bytes("HEAD", `${stranger.at}/manifests/${tree.id}`, undefined, stranger.token)).status]).toEqual([200, 404]);
+    const stolen = manifest([talk], [await fileOf("stolen", talk, 0)], { workspace_id: stranger.session.workspace_id });
+    expect(await failed(await recorded(stolen, stranger))).toMatchObject({ status: 409, details: { missing: [talk.chunk.id] } });
+  });
+
+  it("records nothing from the moment that its attachment is over", async () => {
+    const one = await (await sandboxes())();
+    ws = { ...ws, id: one.session.workspace_id };
+    const file = await chunk("late");
+    await send(file, one.at, one.token);
+    one.revoke();
+    expect((await recorded(manifest([file], [await fileOf("a", file, 0)]), one)).status).toBe(401);
+  });
+});
+
 describe("workspaces", () => {
   it("are made, listed, changed and deleted by their tenant; those of sessions stand among them", async () => {
     expect(ws).toMatchObject({ name: "mine", labels: {}, quota_mb: null, retention_days: 7, manifest_id: null, manifests: 0, version: 1 });
@@ -220,6 +276,27 @@ describe("workspaces", () => {
     const { token } = await d.one.key(["read", "write"]);
     expect((await d.failure("POST", "/workspaces/gc", { key: token, body: {} })).status).toBe(403);
     expect(await d.json<{ items: Collection[] }>("POST", "/admin/api/v1/workspaces/gc", { key: MASTER, body: { tenant_id: d.one.id, dry_run: false } })).toMatchObject({ items: [{ tenant_id: d.one.id, dry_run: false }] });
+  });
+
+  it("expire with their retention, and are held while a session has a runner there", async () => {
+    const old = new Date(Date.now() - 9 * 86_400_000);
+    const row = await d.records.workspaces.create({ id: newId("workspace", old.getTime()), tenant_id: d.one.id, name: "old", labels: {}, quota_mb: null, retention_days: 7, created_at: old });
+    ws = { ...ws, id: row.id };
+    const session = await d.json<Session>("POST", "/sessions", { body: { agent: "claude", workspace_id: row.id } }, 201);
+    const file = await chunk("kept for a while");
+    await send(file);
+    const [one, two] = [manifest([file], [await fileOf("a", file, 0)]), manifest([file], [await fileOf("b", file, 0)])];
+    for (const each of [one, two]) expect((await record(each)).status).toBe(201);
+    const copy = (change: Partial<Session>, version: number) => d.records.projection.apply([{ resource: "session", value: { ...session, ...change, version } }]);
+    await copy({ runner: { id: newId("runner", 0), host_id: newId("host", 0), epoch: 1, provider: "process", sandbox: "process", isolation: null, state: "connected" } }, 50);
+    expect(await d.failure("POST", `/workspaces/${row.id}/restore`, { body: { manifest_id: one.id } })).toMatchObject({ status: 409, details: { sessions: [session.id] }, hint: expect.stringContaining("fork") });
+    expect((await record(manifest([file], [await fileOf("c", file, 0)]))).status).toBe(409);
+    await copy({ status: "terminated", runner: null }, 51);
+    expect(await d.json("POST", `/workspaces/${row.id}/restore`, { body: { manifest_id: one.id } })).toMatchObject({ manifest_id: one.id });
+    expect(await d.json<Collection>("POST", "/workspaces/gc", { body: { dry_run: true } })).toMatchObject({ expired_workspaces: 1, expired_manifests: 2 });
+    expect((await d.call("GET", `/workspaces/${row.id}`)).status).toBe(200);
+    expect(await d.json<Collection>("POST", "/workspaces/gc", { body: {} })).toMatchObject({ expired_workspaces: 1, expired_manifests: 2 });
+    expect([(await d.call("GET", `/workspaces/${row.id}`)).status, (await d.json<Collection>("POST", "/workspaces/gc", { body: {} })).expired_workspaces]).toEqual([404, 0]);
   });
 
   it("cannot be read once their tenant's key is deleted, and are re-wrapped and rotated without reading them", async () => {

@@ -25,6 +25,8 @@ export interface Bytes {
   index: () => StorageRpc;
 }
 
+/** Chunks of one manifest: what one call to the index can name, some 400 GB of files. */
+const MAX_CHUNKS = 400_000;
 /** Puts that are tried before the store counts as too busy: each is asked for by a restart or a removal at the same moment. */
 const TRIES = 4;
 const busy = () => new Failure("unavailable", "These bytes are being removed just now; try again", { details: { retry_after_seconds: 1 } });
@@ -110,7 +112,7 @@ function fits(header: ManifestHeader, { workspaceId }: Access, { id, kind, quota
 
 /** Checks, keeps and records a manifest; answers whether it was new. */
 export async function putManifest({ objects, key, index }: Bytes, access: Access, put: ManifestPut, body: Uint8Array<ArrayBuffer>): Promise<boolean> {
-  const { header, check } = await readManifest(body, { outsideLinks: put.kind === "state" ? "keep" : "refuse" });
+  const { header, check } = await readManifest(body, { chunks: MAX_CHUNKS, outsideLinks: put.kind === "state" ? "keep" : "refuse" });
   fits(header, access, put);
   // What is recorded stays as it is: its chunks are kept for it.
   if (await reach(() => index().manifest(access.scopes, put.id))) return false;
