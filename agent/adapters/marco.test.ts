@@ -97,14 +97,14 @@ describe("the agent marco", () => {
     expect(await marco.run(next.context)).toMatchObject({ status: "completed", result: "Here." });
   });
 
-  it("goes on in mid-turn where an attempt was killed: finished calls are not run again", async () => {
+  it.each(["SIGKILL", "SIGTERM"] as const)("goes on in mid-turn where an attempt got %s: finished calls are not run again", async (signal) => {
     using places = directories();
     const prompt = said([{ calls: [exec("echo one >> log")] }, { calls: [exec("echo two >> log; touch two; sleep 60")] }, { calls: [exec("echo three >> log")] }, { text: "All done." }]);
     const first = staged(places, prompt);
     const running = marco.run(first.context);
     await expect.poll(() => existsSync(join(places.workspace, "two"))).toBe(true);
-    for (const each of first.processes) each.kill("SIGKILL");
-    expect(await running).toMatchObject({ status: "failed", error: { code: "agent_crashed" }, conversation: "marco-task" });
+    for (const each of first.processes) each.kill(signal);
+    expect(await running).toMatchObject({ status: "failed", conversation: "marco-task" });
 
     const second = staged(places, prompt, { conversation: "marco-task", interrupted: true, notice: "The sandbox was lost and is back." });
     expect(await marco.run(second.context)).toMatchObject({ status: "completed", result: "All done." });

@@ -106,7 +106,9 @@ lines.on("line", (text) => {
 lines.on("close", () => {
   if (!over) process.exit(EXIT.failed);
 });
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => canceled.abort());
+process.on("SIGINT", () => canceled.abort());
+// The sandbox is being suspended, or nobody waits any longer: the turn stays open, to be gone on with.
+process.on("SIGTERM", () => process.exit(EXIT.failed));
 
 /** Ends when all that was said is out; background jobs are the runner's to end. */
 function leave(code: number): void {
