@@ -162,7 +162,7 @@ export type BusEvent = Event & { labels: Record<string, string> };
 /** Types that reach the tenant-wide bus. */
 export const BUS_TYPES: ReadonlySet<EventType> = new Set<EventType>([
   "session.status", "task.created", "task.status", "run.status", "permission.requested", "permission.answered", "permission.withdrawn",
-  "usage", "runner.attached", "runner.lost", "error", "budget.warning", "budget.exceeded",
+  "usage", "runner.attached", "runner.lost", "error", "budget.warning", "budget.exceeded", "schedule.run",
 ]);
 
 export interface BusPage {

@@ -9,6 +9,7 @@ const ORDER = [
   "permission.requested", "permission.withdrawn", "session.status", "task.created", "task.status", "permission.answered", "runner.attached", "runner.lost",
   "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed", "session.receipt",
   "budget.warning", "budget.exceeded",
+  "schedule.run",
 ] as const satisfies readonly (Exclude<EventType, "log"> | Stream)[];
 type Stream = "stdout" | "stderr" | "system";
 type Kind = (typeof ORDER)[number];

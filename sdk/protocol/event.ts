@@ -7,6 +7,7 @@ import { idOf } from "./ids.ts";
 import { MAX_FRAME_ITEMS, MAX_TEXT_CHARS } from "./limits.ts";
 import { toolCall } from "./permission.ts";
 import { scope } from "./policy.ts";
+import { scheduleNotice } from "./schedule.ts";
 import { sessionStatus, usage } from "./session.ts";
 import { runError, runStatus, taskStatus } from "./task.ts";
 import { json, timestamp } from "./values.ts";
@@ -63,6 +64,7 @@ export const eventData = {
   "budget.warning": budgetNotice,
   /** A call was refused, because its largest cost is more than what is left. */
   "budget.exceeded": budgetNotice,
+  "schedule.run": scheduleNotice,
   "session.status": z.object({ status: sessionStatus, reason: z.string().nullable() }),
   "task.created": z.object({ task_id: idOf("task"), prompt_preview: z.string(), labels: z.record(z.string(), z.string()) }),
   "task.status": z.object({ status: taskStatus, attempt: z.number().int(), error: runError.nullable(), reason: z.string().nullable() }),

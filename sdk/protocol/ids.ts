@@ -66,8 +66,8 @@ export function newId(resource: Resource, now: number): string {
   return `${PREFIXES[resource]}_${newBody(now)}`;
 }
 
-/** A fresh id of a task, run, permission or capsule of `sessionId`; throws where `sessionId` is not a session's id. */
-export function newChildId(resource: "task" | "run" | "permission" | "capsule", sessionId: string, now: number): string {
+/** A fresh id of a task, run, permission, capsule or schedule of `sessionId`; throws where `sessionId` is not a session's id. */
+export function newChildId(resource: "task" | "run" | "permission" | "capsule" | "schedule", sessionId: string, now: number): string {
   return `${PREFIXES[resource]}_${bodyOf(sessionId)}${newBody(now)}`;
 }
 

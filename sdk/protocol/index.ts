@@ -16,6 +16,7 @@ export * from "./page.ts";
 export * from "./permission.ts";
 export * from "./policy.ts";
 export * from "./runner-link.ts";
+export * from "./schedule.ts";
 export * from "./sealed-key.ts";
 export * from "./secret.ts";
 export * from "./session.ts";
