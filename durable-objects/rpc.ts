@@ -138,8 +138,8 @@ export interface HostRpc {
   suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Result<Suspended>>;
   /** Lets a held runner go on. */
   resume(runnerId: string): Promise<Result<Resumed>>;
-  /** Removes the host's copy of a session's files; `conflict` while a runner uses them. */
-  discardFiles(sessionId: string, workspaceId: string): Promise<Result<null>>;
+  /** Makes sure that the host's copy of a session's files goes, when no runner uses it any more; a later spawn of the session takes it back. */
+  discardFiles(sessionId: string, workspaceId: string): Promise<void>;
   drain(actor: Actor, draining: boolean): Promise<Result<Host>>;
   listFiles(actor: Actor, workspaceId: string, path: string): Promise<Result<FileEntry[]>>;
   readFile(actor: Actor, workspaceId: string, path: string, offset: number, length: number): Promise<Result<FileContent>>;

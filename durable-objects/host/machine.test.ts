@@ -67,6 +67,26 @@ describe("reconciling", () => {
     expect(kinds(play([{ type: "forgotten", session_id: sessionOf(1) }, hello()], state).effects)).not.toContain("daemon.forget");
   });
 
+  it("adopts what is held, and lets nobody hold what is not wanted", () => {
+    const { state } = play([hello(), spawn(1), spawned(1), { type: "held", runner_id: runner(1), suspended: true }]);
+    expect(running(state)).toMatchObject([{ runner_id: runner(1), state: "suspended" }]);
+    const { state: after, effects } = play([{ type: "link.down" }, hello(report(1, "suspended"), report(2, "suspended"))], state);
+    expect(effects.find((effect) => effect.kind === "welcome")?.destroy).toEqual([runner(2)]);
+    expect(running(play([{ type: "held", runner_id: runner(1), suspended: false }], after).state)).toMatchObject([{ state: "running" }]);
+    const ended = step(after, { type: "ended", runner_id: runner(1), reason: "suspended: terminate" }, T0);
+    expect(kinds(ended.effects)).toEqual(["runner.row", "host.row"]);
+  });
+
+  it("removes files when nobody uses them any more, at every hello until they are gone, and not once their session is back", () => {
+    const discard: HostEvent = { type: "discard", session_id: sessionOf(1), workspace_id: sampleId("ws", 1) };
+    const { state, effects } = play([hello(), spawn(1), spawned(1), discard]);
+    expect(kinds(effects)).toContain("daemon.discard");
+    expect(kinds(play([{ type: "report", report: report(1, "exited") }], state).effects)).toContain("daemon.discard");
+    expect(kinds(play([hello()], state).effects)).toContain("daemon.discard");
+    expect(kinds(play([{ type: "discarded", session_id: sessionOf(1) }, hello()], state).effects)).not.toContain("daemon.discard");
+    expect(kinds(play([spawn(2), hello()], state).effects)).not.toContain("daemon.discard");
+  });
+
   it("says nothing where nothing changes", () => {
     const { state } = play([hello(), { type: "drain", draining: true }]);
     for (const event of [{ type: "drain", draining: true }, { type: "report", report: report(9) }, { type: "spawned", runner_id: runner(9), answer: { ok: false, retryable: true, error: { code: "internal", message: "" } } }] satisfies HostEvent[]) {

@@ -35,9 +35,16 @@ export interface State {
   runners: ReadonlyMap<string, WantedRunner>;
   /** Ended sessions whose secrets the daemon may still hold. */
   forgets: readonly string[];
+  /** Files that are to go as soon as no runner uses them. */
+  discards: readonly Discard[];
 }
 
-export const NO_HOST: State = { join: null, info: null, online: false, draining: false, created_at: "", last_seen_at: "", version: 0, runners: new Map(), forgets: [] };
+export interface Discard {
+  session_id: string;
+  workspace_id: string;
+}
+
+export const NO_HOST: State = { join: null, info: null, online: false, draining: false, created_at: "", last_seen_at: "", version: 0, runners: new Map(), forgets: [], discards: [] };
 
 export type HostEvent =
   | { type: "hello"; join: HostJoin; info: HostInfo; reports: readonly RunnerReport[] }
@@ -52,6 +59,8 @@ export type HostEvent =
   /** The daemon has ended the runner itself, as its session asked: nobody need be told. */
   | { type: "ended"; runner_id: string; reason: string }
   | { type: "destroy"; runner_id: string; reason: string }
+  | { type: "discard"; session_id: string; workspace_id: string }
+  | { type: "discarded"; session_id: string }
   | { type: "forget"; session_id: string }
   | { type: "forgotten"; session_id: string };
 
@@ -66,6 +75,7 @@ export type Effect =
   | { kind: "host.row"; value: Host }
   | { kind: "runner.row"; value: Runner }
   | { kind: "daemon.destroy"; runner_id: string; reason: string }
+  | { kind: "daemon.discard"; session_id: string; workspace_id: string }
   | { kind: "daemon.forget"; session_id: string };
 
 export interface Step {
@@ -125,6 +135,8 @@ class Turn {
   /** The runner is not wanted any more; its row says that it has ended. */
   remove(runner: WantedRunner, reason: string | null): void {
     this.#write(runner.runner_id).delete(runner.runner_id);
+    // What could not be removed while it ran may go now.
+    for (const discard of this.state.discards) if (discard.session_id === runner.session_id) this.effects.push({ kind: "daemon.discard", ...discard });
     const { join } = this.state;
     if (!join || !runner.started) return;
     const { runner_id: id, session_id, epoch, provider, sandbox, isolation, created_at } = runner;
@@ -182,6 +194,8 @@ function take(turn: Turn, event: HostEvent): void {
       if (turn.state.online) turn.effects.push({ kind: "member" });
       return;
     case "spawn": {
+      // The session is back: its files stay.
+      if (turn.state.discards.some(({ session_id }) => session_id === event.session_id)) turn.set({ discards: turn.state.discards.filter(({ session_id }) => session_id !== event.session_id) });
       turn.displace(event);
       if (turn.get(event.runner_id)) return;
       const { runner_id, session_id, epoch } = event;
@@ -214,6 +228,15 @@ function take(turn: Turn, event: HostEvent): void {
       turn.effects.push({ kind: "daemon.destroy", runner_id: event.runner_id, reason: event.reason });
       return;
     }
+    case "discard": {
+      const { session_id, workspace_id } = event;
+      if (!turn.state.discards.some((known) => known.session_id === session_id)) turn.set({ discards: [...turn.state.discards, { session_id, workspace_id }].slice(-MAX_FORGETS) });
+      turn.effects.push({ kind: "daemon.discard", session_id, workspace_id });
+      return;
+    }
+    case "discarded":
+      turn.set({ discards: turn.state.discards.filter(({ session_id }) => session_id !== event.session_id) });
+      return;
     case "forget":
       if (!turn.state.forgets.includes(event.session_id)) turn.set({ forgets: [...turn.state.forgets, event.session_id].slice(-MAX_FORGETS) });
       turn.effects.push({ kind: "daemon.forget", session_id: event.session_id });
@@ -238,6 +261,7 @@ function hello(turn: Turn, { join, info, reports }: Extract<HostEvent, { type: "
   for (const runner of turn.state.runners.values()) if (runner.started && !there.has(runner.runner_id)) turn.gone(runner, "its host does not have it any more");
   turn.effects.push({ kind: "welcome", destroy }, { kind: "member" });
   for (const session_id of turn.state.forgets) turn.effects.push({ kind: "daemon.forget", session_id });
+  for (const discard of turn.state.discards) turn.effects.push({ kind: "daemon.discard", ...discard });
 }
 
 function report(turn: Turn, said: RunnerReport): void {

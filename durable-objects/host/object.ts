@@ -106,14 +106,8 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
       }
     }
 
-    async discardFiles(sessionId: string, workspaceId: string): Promise<Result<null>> {
-      if (!this.#link) return this.#away();
-      try {
-        await this.#link.call("discardFiles", [sessionId, workspaceId], z.unknown());
-        return ok(null);
-      } catch (error) {
-        return fail("conflict", `the files are in use, or could not be removed: ${String(error).slice(0, 300)}`);
-      }
+    async discardFiles(sessionId: string, workspaceId: string): Promise<void> {
+      this.#step({ type: "discard", session_id: sessionId, workspace_id: workspaceId });
     }
 
     async drain(actor: Actor, draining: boolean): Promise<Result<Host>> {
@@ -194,21 +188,28 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
         });
       }
       this.#state = result.state;
-      for (const effect of result.effects) if (effect.kind === "daemon.destroy" || effect.kind === "daemon.forget") this.ctx.waitUntil(this.#order(effect));
+      for (const effect of result.effects) if (effect.kind === "daemon.destroy" || effect.kind === "daemon.forget" || effect.kind === "daemon.discard") this.ctx.waitUntil(this.#order(effect));
       this.#carry(now);
       return result.effects;
     }
 
     /** What is not heard now is made up for at the next hello. */
-    async #order(effect: Extract<Effect, { kind: "daemon.destroy" | "daemon.forget" }>): Promise<void> {
+    async #order(effect: Extract<Effect, { kind: "daemon.destroy" | "daemon.forget" | "daemon.discard" }>): Promise<void> {
       try {
-        if (effect.kind === "daemon.destroy") await this.#link?.call("destroy", [effect.runner_id, effect.reason], z.unknown());
-        else if (this.#link) {
+        if (effect.kind === "daemon.destroy") {
+          await this.#link?.call("destroy", [effect.runner_id, effect.reason], z.unknown());
+          for (const discard of this.#state.discards) await this.#order({ kind: "daemon.discard", ...discard });
+        } else if (effect.kind === "daemon.discard") {
+          // Given up meanwhile: the session has a runner here again.
+          if (!this.#link || !this.#state.discards.some(({ session_id }) => session_id === effect.session_id)) return;
+          await this.#link.call("discardFiles", [effect.session_id, effect.workspace_id], z.unknown());
+          this.#step({ type: "discarded", session_id: effect.session_id });
+        } else if (this.#link) {
           await this.#link.call("forget", [effect.session_id], z.unknown());
           this.#step({ type: "forgotten", session_id: effect.session_id });
         }
       } catch {
-        // The link has ended itself.
+        // The link has ended itself, or the files are in use: tried again when their runner has ended, and at the next hello.
       }
     }
 

@@ -39,6 +39,21 @@ class FakeDaemon extends RpcTarget {
   async forget(sessionId: string): Promise<void> {
     this.calls.push(["forget", sessionId]);
   }
+  held: unknown = { ok: true, strategy: "pause", detail: "" };
+  thawed: unknown = { ok: true };
+  inUse = false;
+  async suspend(runnerId: string, strategy: string, fallback: string | null): Promise<unknown> {
+    this.calls.push(["suspend", runnerId, strategy, fallback]);
+    return this.held;
+  }
+  async resume(runnerId: string): Promise<unknown> {
+    this.calls.push(["resume", runnerId]);
+    return this.thawed;
+  }
+  async discardFiles(sessionId: string, workspaceId: string): Promise<void> {
+    this.calls.push(["discardFiles", sessionId, workspaceId]);
+    if (this.inUse) throw new Error("a runner uses them");
+  }
   async listFiles(_workspace: string, path: string): Promise<FileAnswer<FileEntry[]>> {
     return path === "none" ? { ok: false, code: "not_found", message: "none does not exist" } : { ok: true, value: [{ name: "a", path: "a", kind: "file", size: 1, modified_at: "2026-01-01T00:00:00.000Z" }] };
   }
@@ -330,5 +345,48 @@ describe("a host", () => {
       expect(welcome.destroy).toEqual([]);
       expect(await after.runners(actor)).toMatchObject({ value: [{ runner_id: sampleId("run", 1) }] });
       await settled(() => expect(world.told.at(-1)?.[0]).toBe("up"));
+    }));
+});
+
+describe("a host that holds runners", () => {
+  it("passes the order on, tells what was done, and lets go of what was ended", () =>
+    inHost("hold", async (world) => {
+      const host = world.make();
+      expect(await host.suspend(sampleId("run", 1), "pause", null)).toMatchObject({ ok: false, error: { code: "unavailable" } });
+      const { daemon, door } = await world.join(host);
+      expect(await host.suspend(sampleId("run", 1), "pause", null)).toMatchObject({ ok: true, value: { ok: false, error: { code: "runner_lost" } } });
+      await host.spawn(specFor(1));
+      expect(await host.suspend(sampleId("run", 1), "pause", "terminate_preserve_storage")).toMatchObject({ value: { ok: true, strategy: "pause" } });
+      expect(await host.runners(actor)).toMatchObject({ value: [{ state: "suspended" }] });
+      await door.report(reportFor(1, { state: "suspended" }));
+      expect(await host.resume(sampleId("run", 1))).toEqual({ ok: true, value: { ok: true } });
+      expect(await host.runners(actor)).toMatchObject({ value: [{ state: "running" }] });
+      daemon.held = { ok: true, strategy: "terminate_preserve_storage", detail: "the freezer is broken" };
+      expect(await host.suspend(sampleId("run", 1), "pause", "terminate_preserve_storage")).toMatchObject({ value: { strategy: "terminate_preserve_storage" } });
+      expect(await host.runners(actor)).toEqual({ ok: true, value: [] });
+      expect(await host.resume(sampleId("run", 1))).toMatchObject({ value: { ok: false, gone: true } });
+      await door.report(reportFor(1, { state: "exited" }));
+      expect(world.told.map(([what]) => what)).not.toContain("gone");
+      expect(daemon.calls.map(([what]) => what)).toEqual(["spawn", "suspend", "resume", "suspend"]);
+    }));
+
+  it("removes a session's files once its runner has ended, also after its daemon was away", () =>
+    inHost("discard", async (world) => {
+      const host = world.make();
+      const { daemon, socket } = await world.join(host);
+      await host.spawn(specFor(1));
+      daemon.inUse = true;
+      await host.discardFiles(sampleId("sess", 1), sampleId("ws", 1));
+      await settled(() => expect(daemon.calls.filter(([what]) => what === "discardFiles")).toHaveLength(1));
+      socket.close(1000, "bye");
+      await settled(async () => expect(await host.read(actor)).toMatchObject({ value: { status: "offline" } }));
+      const again = await world.connect(host);
+      again.daemon.inUse = true;
+      await again.door.hello({ version: HOST_LINK_VERSION, info: hostInfoFor("host-a"), runners: [reportFor(1)] }, again.daemon);
+      await settled(() => expect(again.daemon.calls.map(([what]) => what)).toEqual(["discardFiles"]));
+      again.daemon.inUse = false;
+      await again.door.report(reportFor(1, { state: "exited" }));
+      await settled(() => expect(again.daemon.calls).toHaveLength(2));
+      await settled(() => expect(world.stored()).not.toContain('discards\\":[{'));
     }));
 });

@@ -61,6 +61,8 @@ export type GatewayInput =
   | { type: "model.refused"; id: string; notice: BudgetNotice; ask: boolean; permission_id: string };
 
 const reservedBy = (calls: readonly OpenCall[]) => sum(calls.map(({ largest }) => tallyOf(largest)));
+/** Why nothing begins while the owner is asked. */
+export const BUDGET_WAIT = "the budget is used up; an approval raises it";
 const patch = (work: Work, change: Partial<GatewayState>) => work.set({ gateway: { ...work.state.gateway, ...change } });
 
 /** The session's budget as clients see it. */
@@ -80,6 +82,7 @@ export function openCall(work: Work, { call, permission_id }: Extract<GatewayInp
   const { session, running, gateway } = work.state;
   if (!session || gateway.calls.some(({ id }) => id === call.id)) return;
   const task = running?.task ?? null;
+  if (gateway.question) return refuse(work, call, gateway.question.notice, "no", permission_id);
   for (const [notice, answer] of check(work.state, call)) {
     if (answer === "yes") continue;
     return refuse(work, call, notice, answer, permission_id);
@@ -251,7 +254,7 @@ export function awaitsBudget({ state: { gateway } }: Work, task: TaskRecord): bo
 
 /** Puts a task that ran out of its budget back to the queue's head; its run has ended. The next run goes on with its conversation. */
 export function putOff(work: Work, task: TaskRecord, run: Run, conversation: string | null): void {
-  const reason = "its budget is used up; an approval raises it";
+  const reason = BUDGET_WAIT;
   const value: TaskRecord = {
     ...task, status: "pending", error: null, waiting_for: reason, next_attempt_at: null, resume: conversation === null ? task.resume : { conversation }, interruptions: task.interruptions + 1, version: task.version + 1,
   };

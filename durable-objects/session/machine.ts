@@ -5,7 +5,7 @@ import {
   acknowledge, attachmentOverdue, leaseGranted, leaseQueued, leaseRefused, leaseWanted, linkDown, linkUp, loseRunner, requestLease, restored, restoreFailed, spawnAnswered,
   spawnRenewed, stopRunner,
 } from "./attachment.ts";
-import { callsOverdue, deniedHead, gatewayDeadline, isMetered, keepCall, openCall, refusedAbove, settleCall } from "./budget.ts";
+import { BUDGET_WAIT, callsOverdue, deniedHead, gatewayDeadline, isMetered, keepCall, openCall, refusedAbove, settleCall } from "./budget.ts";
 import { capsuleFailed, capsuleSynced } from "./capsules.ts";
 import { archiveSession, chooseManifest, createSession, terminateSession, updateSession } from "./lifecycle.ts";
 import { permissionAnswered, permissionRequested, permissionWithdrawn, stopClock } from "./permissions.ts";
@@ -170,6 +170,7 @@ function wait(work: Work): string | null {
   const { attachment, counters, queue } = work.state;
   const head = queue[0];
   if (head && !headDue(work)) return head.waiting_for;
+  if (work.state.gateway.question) return BUDGET_WAIT;
   if (attachment?.state === "connected" && attachment.restore !== null) return "its files are being restored";
   if (!attachment) return counters.trouble && counters.retry_at !== null ? `${counters.trouble}; tries again at ${new Date(counters.retry_at).toISOString()}` : counters.trouble;
   if (attachment.state === "queued") return attachment.reason;

@@ -95,7 +95,7 @@ export class Caller {
         return;
       }
       case "budget.raise": return this.#neighbours().tenant(tenant_id).raiseBudget(call.budget_id, call.permission_id, call.caps);
-      case "host.discard": return void unwrap(await this.#neighbours().host(call.host_id).discardFiles(id, session.workspace_id));
+      case "host.discard": return this.#neighbours().host(call.host_id).discardFiles(id, session.workspace_id);
     }
   }
 
