@@ -1,9 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { gatewayKey, gatewayToken, modelRequest, newId, newToken, type ModelRequest } from "../../sdk/protocol/index.ts";
+import { openGateway } from "../../agent/runner/gateway.ts";
+import {
+  agentConfig as agentConfigSchema, agentConfigTest as agentConfigTestSchema, budget as budgetSchema, eventPage, gatewayKey, gatewayToken, metricsSummary, modelRequest, newId, newToken, pageOf,
+  permission as permissionSchema, task as taskSchema, usageReport, type ModelRequest,
+} from "../../sdk/protocol/index.ts";
+import { apiOf } from "../support/api.ts";
 import { eventually } from "../support/eventually.ts";
-import { ANTHROPIC_KEY, callerHost, gatewayCaller, OPENAI_KEY } from "../support/gateway-caller.ts";
+import { ANTHROPIC_KEY, callerHost, gatewayCaller, OPENAI_KEY, runnerOf } from "../support/gateway-caller.ts";
 import { script, startModelServer, type ModelServer, type StepInput } from "../support/model-server/index.ts";
-import type { SpecHost } from "../support/spec-host.ts";
+import { eventsOf } from "../support/raw-runner.ts";
+import { startSpecHost, type SpecHost } from "../support/spec-host.ts";
 import { startStack, type Stack } from "../support/stack.ts";
 
 let stack: Stack;
@@ -96,10 +102,13 @@ describe("the gateway", () => {
 
   it("leaves upstream when its client leaves, in the stream and before it", async () => {
     const caller = await gatewayCaller(stack, host, model);
+    // As an agent does: through the runner's own door.
+    const door = await openGateway({ ...caller.spec, gateway: true, server: stack.url });
     for (const step of [{ text: "word ".repeat(2_000), delay: 20 }, { text: "late", wait: 20_000 }]) {
       const left = new AbortController();
       const words = `leaving ${step.text.length}`;
-      const pending = caller.post("/anthropic/v1/messages", messages([step], words), { signal: left.signal }).then(async (answer) => (await answer.body?.getReader().read())?.done);
+      const sent = { method: "POST", body: JSON.stringify(messages([step], words)), headers: { "x-api-key": door?.key.reveal() ?? "", "content-type": "application/json" }, signal: left.signal };
+      const pending = fetch(`${door?.url}/gateway/anthropic/v1/messages`, sent).then(async (answer) => (await answer.body?.getReader().read())?.done);
       await eventually("upstream was asked", () => model.asked("anthropic").some(({ prompt }) => prompt.join().includes(words)));
       if (step.text !== "late") await pending;
       left.abort();
@@ -190,5 +199,146 @@ describe("bad input", () => {
     expect(answer.status).toBe(200);
     await answer.text();
     expect((await requests(caller.session.id, 1))[0]).toMatchObject({ outcome: "completed" });
+  });
+});
+
+describe("a budget", () => {
+  /** A caller whose task runs, as far as its session knows. */
+  async function running(params: Record<string, unknown>, task: Record<string, unknown> = {}) {
+    const caller = await gatewayCaller(stack, host, model, params);
+    const runner = await runnerOf(stack, caller);
+    const made = await stack.api.post(`/sessions/${caller.session.id}/tasks`, { prompt: "spend", ...task }, taskSchema);
+    const { run_id } = await runner.command("task.start");
+    return { caller, runner, task: made, run_id };
+  }
+  const pending = (sessionId: string) => eventually("the owner is asked", async () => (await stack.api.get(`/permissions?status=pending&session_id=${sessionId}`, pageOf(permissionSchema))).items[0]);
+  // With 100 tokens out at most, and a few hundred bytes in: so much may one call cost.
+  const body = (words: string) => messages([{ text: "word ".repeat(40) }], words);
+
+  it("is never overshot by calls side by side", async () => {
+    const caller = await gatewayCaller(stack, host, model, { budget: { max_tokens: 1_500 } });
+    const answers = await Promise.all(Array.from({ length: 30 }, async (_, i) => {
+      const answer = await caller.post("/anthropic/v1/messages", body(`parallel ${i}`));
+      await answer.text();
+      return answer.status;
+    }));
+    expect(new Set(answers)).toEqual(new Set([200, 429]));
+    const done = answers.filter((status) => status === 200).length;
+    const calls = await requests(caller.session.id, done);
+    expect(calls).toHaveLength(done);
+    const { budget } = await eventually("all is settled", async () => ((await caller.now()).budget?.reserved_tokens === 0 ? caller.now() : null));
+    expect(budget?.spent_tokens).toBeLessThanOrEqual(1_500);
+    expect(budget?.spent_tokens).toBe(calls.reduce((sum, call) => sum + call.input_tokens + call.output_tokens + call.cache_read_tokens + call.cache_write_tokens, 0));
+  });
+
+  it("warns at four fifths, refuses at its end, asks the owner, and goes on when the cap is raised", async () => {
+    const { caller, runner, task, run_id } = await running({ budget: { max_tokens: 900 } });
+    let refused: Response | null = null;
+    for (let i = 0; i < 20 && !refused; i++) {
+      const answer = await caller.post("/anthropic/v1/messages", body(`spend ${i}`));
+      if (answer.status === 402) refused = answer;
+      else await answer.text();
+      await eventually("it is settled", async () => (await caller.now()).budget?.reserved_tokens === 0);
+    }
+    expect(await refused?.json()).toMatchObject({ type: "error", error: { type: "billing_error", code: "budget_exceeded", message: expect.stringContaining("900 tokens") as string } });
+    const asked = await pending(caller.session.id);
+    expect(asked).toMatchObject({ tool: "budget", risk: "high", task_id: task.id, input: { scope: "session", max_tokens: 900 } });
+    // Asked once, however often the agent tries.
+    expect((await caller.post("/anthropic/v1/messages", body("again"))).status).toBe(402);
+    expect(await stack.api.get(`/permissions?session_id=${caller.session.id}`, pageOf(permissionSchema))).toMatchObject({ total: 1 });
+    // The agent gives up; its task waits for the answer, and nothing else begins.
+    runner.send(eventsOf(1, { task_id: task.id, run_id }, [{ at: new Date().toISOString(), type: "run.status", data: { status: "failed", exit_code: 1, error: { code: "agent_failed", message: "no money" }, conversation: "talk-1" } }]));
+    await eventually("the task waits", async () => (await stack.api.get(`/tasks/${task.id}`, taskSchema)).waiting_for?.includes("budget"));
+    expect(await caller.now()).toMatchObject({ task_id: null, queued_tasks: 1, pending_permissions: 1 });
+    await stack.api.post(`/permissions/${asked.id}/approve`, { budget: { max_tokens: 100_000 } }, permissionSchema);
+    const second = await eventually("the task goes on", () => runner.frames.flatMap((frame) => (frame.type === "command" && frame.body.kind === "task.start" && frame.body.run_id !== run_id ? [frame.body] : []))[0]);
+    expect(second).toMatchObject({ task_id: task.id, conversation: "talk-1", notice: expect.stringContaining("budget has been raised") as string });
+    expect((await caller.post("/anthropic/v1/messages", body("after"))).status).toBe(200);
+    expect((await caller.now()).budget).toMatchObject({ max_tokens: 100_000 });
+    const events = await stack.api.get(`/sessions/${caller.session.id}/events?types=budget.warning&types=budget.exceeded`, eventPage);
+    expect(events.events.map(({ type }) => type)).toEqual(expect.arrayContaining(["budget.exceeded"]));
+  });
+
+  it("of a task ends the task where more is denied", async () => {
+    const { caller, runner, task, run_id } = await running({}, { budget: { max_cost_usd: 0.000_001 } });
+    expect((await caller.post("/anthropic/v1/messages", body("too dear"))).status).toBe(402);
+    const asked = await pending(caller.session.id);
+    expect(asked).toMatchObject({ input: { scope: "task" } });
+    runner.send(eventsOf(1, { task_id: task.id, run_id }, [{ at: new Date().toISOString(), type: "run.status", data: { status: "failed", error: { code: "agent_failed", message: "no money" } } }]));
+    await eventually("the task waits", async () => (await stack.api.get(`/tasks/${task.id}`, taskSchema)).waiting_for?.includes("budget"));
+    await stack.api.post(`/permissions/${asked.id}/deny`, { reason: "it is enough" }, permissionSchema);
+    expect(await eventually("the task has ended", async () => { const now = await stack.api.get(`/tasks/${task.id}`, taskSchema); return now.ended_at ? now : null; })).toMatchObject({ status: "failed", error: { code: "budget_exceeded", message: expect.stringContaining("it is enough") as string } });
+  });
+
+  it("of a label and of the tenant holds over all its sessions", async () => {
+    const { tenantId, apiKey } = await stack.tenant("thrifty");
+    const api = apiOf(stack.url, apiKey);
+    const own = await startSpecHost(stack.url, (await stack.admin.createRunnerToken(tenantId, "callers")).token);
+    const thrifty = { ...stack, api };
+    const made = await api.post("/budgets", { label: { name: "team", value: "web" }, max_cost_usd: 0.002, name: "web's" }, budgetSchema);
+    const [web, other] = await Promise.all([gatewayCaller(thrifty, own, model, { labels: { team: "web" } }), gatewayCaller(thrifty, own, model)]);
+    const statuses: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      const answer = await web.post("/anthropic/v1/messages", body(`label ${i}`));
+      statuses.push(answer.status);
+      await answer.text();
+    }
+    expect(statuses.at(-1)).toBe(402);
+    expect((await other.post("/anthropic/v1/messages", body("no label"))).status).toBe(200);
+    expect((await other.post("/anthropic/v1/messages", { ...body("free"), model: "unpriced" })).status).toBe(200);
+    const now = await api.get(`/budgets/${made.id}`, budgetSchema);
+    expect(now).toMatchObject({ scope: "label", name: "web's" });
+    expect(now.spent_cost_usd).toBeLessThanOrEqual(0.002);
+    await api.post("/budgets", { max_tokens: 1 }, budgetSchema);
+    expect((await other.post("/anthropic/v1/messages", body("tenant"))).status).toBe(402);
+    own.close();
+  });
+});
+
+describe("agent configs, prices and usage", () => {
+  const api = () => stack.api;
+
+  it("keep a key out of sight, use it, test it, and rename its sums", async () => {
+    const made = await api().post("/agent-configs", { name: "house", api: "anthropic", model: "claude-haiku-4-5", base_url: model.anthropic, key: ANTHROPIC_KEY, shared: true }, agentConfigSchema);
+    expect(made).toMatchObject({ key: "sk-ant-…9e8c", model: "claude-haiku-4-5" });
+    const caller = await gatewayCaller(stack, host, null, { agent_config: "house", labels: { team: "a" } });
+    expect(caller.session).toMatchObject({ agent_config_id: made.id, model: "claude-haiku-4-5", has_api_key: false });
+    expect((await (await caller.post("/anthropic/v1/messages", messages([{ text: "x" }], "config"))).text()).length).toBeGreaterThan(0);
+    expect(model.asked("anthropic").at(-1)?.headers["x-api-key"]).toBe(ANTHROPIC_KEY);
+    const other = await gatewayCaller(stack, host, model);
+    expect((await other.post("/compatible/house/v1/messages", messages([{ text: "shared" }]))).status).toBe(200);
+    const test = await api().post(`/agent-configs/${made.id}/test`, undefined, agentConfigTestSchema);
+    expect(test).toMatchObject({ ok: true, status: 200 });
+    const rows = await stack.postgres.query(`SELECT c::text AS row FROM agent_configs c`);
+    expect(JSON.stringify(rows)).not.toContain(ANTHROPIC_KEY);
+    const [call] = await requests(caller.session.id, 1);
+    expect(call).toMatchObject({ key_source: "agent_config", agent_config_id: made.id, labels: { team: "a" } });
+    const report = await api().get(`/usage?group_by=label:team&selector=team%3Da`, usageReport);
+    expect(report.rows).toMatchObject([{ key: "a", requests: 1, cost_usd: call?.cost_usd }]);
+    const csv = await (await fetch(`${stack.url}/api/v1/usage?group_by=model&format=csv`, { headers: { authorization: `Bearer ${stack.apiKey}` } })).text();
+    expect(csv.split("\r\n")[0]).toMatch(/^model,requests,/);
+    expect(csv).toMatch(/\r\ntotal,/);
+    expect(await api().get("/metrics/summary", metricsSummary)).toMatchObject({ total: { requests: expect.any(Number) as number }, by_agent: [{ key: "raw" }] });
+  });
+
+  it("count with the tenant's own price where there is one", async () => {
+    await api().request("PUT", "/metrics/pricing", { models: [{ match: "house-*", input: 1_000, output: 1_000 }] });
+    const caller = await gatewayCaller(stack, host, model);
+    await (await caller.post("/anthropic/v1/messages", messages([{ text: "x" }], "own price", { model: "house-model" }))).text();
+    const [call] = await requests(caller.session.id, 1);
+    expect(call).toMatchObject({ priced: true, price_version: "2026-11-21+tenant" });
+    expect(call?.cost_usd).toBeCloseTo(((call?.input_tokens ?? 0) + (call?.cache_write_tokens ?? 0) + (call?.output_tokens ?? 0)) / 1_000, 6);
+  });
+
+  it("are limited in calls a minute, by key", async () => {
+    await api().post("/agent-configs", { name: "slow", api: "anthropic", base_url: model.anthropic, key: ANTHROPIC_KEY, requests_per_minute: 2 }, agentConfigSchema);
+    const caller = await gatewayCaller(stack, host, null, { agent_config: "slow" });
+    const statuses: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const answer = await caller.post("/anthropic/v1/messages", messages([{ text: "x" }], `rate ${i}`));
+      await answer.text();
+      statuses.push(answer.status);
+    }
+    expect(statuses).toEqual([200, 200, 429]);
   });
 });

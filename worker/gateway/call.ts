@@ -194,9 +194,12 @@ async function send(request: Request, url: URL, door: Door, upstream: Upstream, 
 async function stream(request: Request, url: URL, door: Door, kind: Kind, bytes: Uint8Array<ArrayBuffer>, open: Admitted, upstream: Upstream, caller: Caller, around: Surroundings): Promise<Response> {
   const leaving = leaves(request);
   const keep = setInterval(() => void keepUp(open, caller, around), KEEP_MS);
+  // Promised before anything is sent: an agent that leaves takes its request's time with it, but not what was promised.
+  const { promise: over, resolve } = Promise.withResolvers<[Counted | null, Ended]>();
+  around.waitUntil(over.then(([counted, more]) => settle(open, kind, caller, around, upstream, more, counted)));
   const end = (counted: Counted | null, more: Ended) => {
     clearInterval(keep);
-    around.waitUntil(settle(open, kind, caller, around, upstream, more, counted));
+    resolve([counted, more]);
   };
   let asks = open.facts.wantsUsage;
   let sent: Sent;
