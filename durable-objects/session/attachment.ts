@@ -84,7 +84,7 @@ export function leaseRefused(work: Work, epoch: number, message: string): void {
 export function leaseWanted(work: Work, epoch: number): void {
   const attachment = current(work, epoch);
   if (!attachment) return work.call(`release:${epoch}`, { kind: "lease.release", epoch });
-  if (work.state.suspending || work.state.running || work.state.queue.length > 0 || attachment.state === "stopping") return;
+  if (work.state.session?.lifecycle_mode === "always_on" || work.state.suspending || work.state.running || work.state.queue.length > 0 || attachment.state === "stopping") return;
   if (attachment.state === "connected") {
     if (work.state.session?.last_run_id) work.set({ before: { how: "given_back", strategy: null, host_id: attachment.host_id, trouble: null, interrupted: false } });
     stopRunner(work, "another session needs the runner");
