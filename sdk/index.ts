@@ -8,6 +8,9 @@ export { EventStream, type Reconnect } from "./core/stream.ts";
 export { Page, Pages } from "./core/page.ts";
 export type { Fetch, RequestOptions } from "./core/request.ts";
 export type { ListParams } from "./core/resource.ts";
+export type { AgentConfigCreateParams } from "./resources/agent-configs.ts";
+export type { BudgetCreateParams } from "./resources/budgets.ts";
+export type { UsageParams, UsageSpan } from "./resources/usage.ts";
 export type { EventParams } from "./resources/events.ts";
 export type { HostListParams, RunnerListParams } from "./resources/hosts.ts";
 export type { KeyCreateParams, RunnerTokenCreateParams } from "./resources/keys.ts";
@@ -18,6 +21,6 @@ export type { TaskCreateParams, TaskListParams } from "./resources/tasks.ts";
 export type { WorkspaceAt, WorkspaceCreateParams, WorkspaceListParams } from "./resources/workspaces.ts";
 export { TASK_ENDED } from "./protocol/task.ts";
 export type {
-  ApiKey, ApiKeyCreated, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
+  AgentConfig, AgentConfigPatch, AgentConfigTest, ApiKey, ApiKeyCreated, Budget, BudgetPatch, MetricsSummary, ModelPrice, ModelRequest, Pricing, UsageReport, UsageRow, UsageTotals, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
   Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
 } from "./protocol/index.ts";

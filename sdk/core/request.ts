@@ -5,7 +5,7 @@ import { errorOf, MarionetteError, ConnectionError, ProtocolError, TimeoutError 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 type QueryValue = string | number | boolean | readonly (string | number)[] | null | undefined;
 export type Query = Readonly<Record<string, QueryValue>>;
-export type Method = "GET" | "POST" | "PATCH" | "DELETE";
+export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** What every call takes as its last argument. */
 export interface RequestOptions {
