@@ -76,6 +76,7 @@ export class Agent {
           return;
         }
         this.#history = [...options.history];
+        this.#setup.window.reset();
       }
       running = this.#run(begin, options, gone.signal, channel);
       yield* channel.read();

@@ -6,7 +6,7 @@ import { LIST_PRICES, listPricing, pricingFrom } from "./pricing.ts";
 import { ModelError } from "./models/provider.ts";
 import { DEFAULT_RETRIES, retryAfterOf, retryDelay } from "./models/retry.ts";
 
-const outcome = (key: string, more: Partial<Outcome> = {}): Outcome => ({ tool: "t", key, isError: false, misfit: false, ...more });
+const outcome = (key: string | null, more: Partial<Outcome> = {}): Outcome => ({ tool: "t", key, isError: false, misfit: false, ...more });
 const kinds = (outcomes: Outcome[]) => {
   const guards = new Guards();
   return outcomes.map((one) => guards.take([one]).kind);
@@ -33,6 +33,9 @@ describe("the guards", () => {
   });
   it("do not take tests that fail alike between edits for a loop", () => {
     expect(kinds(Array.from({ length: 16 }, (_, i) => outcome(i % 2 === 0 ? `edit ${i}` : "npm test fails"))).includes("stop")).toBe(false);
+  });
+  it("let a job be waited for", () => {
+    expect(new Set(kinds(Array.from({ length: 50 }, () => outcome(null))))).toEqual(new Set(["go-on"]));
   });
   it("count the longest repetition", () => {
     expect(repeated(["x", "a", "b", "a", "b", "a", "b"])).toEqual({ times: 3, length: 2 });

@@ -16,8 +16,8 @@ export type Verdict = { kind: "go-on" } | { kind: "warn"; note: string } | { kin
 
 export interface Outcome {
   tool: string;
-  /** The call and its result as one key; equal keys are the same call with the same outcome. */
-  key: string;
+  /** The call and its result as one key; equal keys are the same call with the same outcome. Null where repeating it means nothing. */
+  key: string | null;
   isError: boolean;
   /** The input did not fit the tool's schema. */
   misfit: boolean;
@@ -37,9 +37,9 @@ export class Guards {
     this.#failures = isError ? this.#failures + 1 : 0;
     const misfits = misfit ? (this.#misfits.get(tool) ?? 0) + 1 : 0;
     this.#misfits.set(tool, misfits);
-    this.#keys = [...this.#keys, key].slice(-REPEATS_STOP * LONGEST_ROUND);
+    if (key !== null) this.#keys = [...this.#keys, key].slice(-REPEATS_STOP * LONGEST_ROUND);
     if (misfits > MISFITS) return { kind: "stop", reason: "stop-loss", note: `the input of ${tool} did not fit its schema ${misfits} times in a row` };
-    const repeats = repeated(this.#keys);
+    const repeats = key === null ? { times: 1, length: 1 } : repeated(this.#keys);
     if (repeats.times >= REPEATS_STOP) return { kind: "stop", reason: "doom-loop", note: `${rounds(repeats.length, tool)} gave the same result ${repeats.times} times in a row` };
     if (this.#failures >= FAILURES_STOP) return { kind: "stop", reason: "stop-loss", note: `${this.#failures} tool calls failed in a row, the last of ${tool}` };
     if (repeats.times >= REPEATS_WARN) {

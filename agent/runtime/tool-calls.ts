@@ -68,7 +68,7 @@ async function one(call: ToolCallPart, options: ToolCallsOptions): Promise<Done>
   const output = textOf(result.content);
   await emit({ type: "tool-result", callId: call.callId, tool: call.tool, output, isError: result.isError === true, durationMs: performance.now() - begun, ...(changes && changes.length > 0 && { changes }) });
   const misfit = (told as { misfit?: boolean }).misfit === true;
-  return { result, outcome: { tool: call.tool, key: keyOf(call, output), isError: result.isError === true, misfit } };
+  return { result, outcome: { tool: call.tool, key: options.tools.get(call.tool)?.polling ? null : keyOf(call, output), isError: result.isError === true, misfit } };
 }
 
 /** The call and what it came to, short enough to be kept. */
@@ -127,10 +127,11 @@ function bounded(content: ToolResult["content"]): ToolResultPart["content"] {
   return cut(content);
 }
 
+/** Bounded, and without half characters, which no API takes. */
 function cut(text: string): string {
-  if (text.length <= MAX_RESULT_CHARS) return text;
+  if (text.length <= MAX_RESULT_CHARS) return text.toWellFormed();
   const half = MAX_RESULT_CHARS / 2;
-  return `${text.slice(0, half)}\n[… ${text.length - MAX_RESULT_CHARS} characters were left out here …]\n${text.slice(-half)}`;
+  return `${text.slice(0, half).toWellFormed()}\n[… ${text.length - MAX_RESULT_CHARS} characters were left out here …]\n${text.slice(-half).toWellFormed()}`;
 }
 
 /** The results of calls that are not to run any more. */

@@ -48,6 +48,8 @@ export interface Tool {
   /** For the model: what it does, when to use it, what it answers. */
   readonly description: string;
   readonly inputSchema: JsonSchema;
+  /** Asking again and getting the same answer is how it is used, such as waiting for a job: not taken for going in circles. */
+  readonly polling?: boolean;
   parse(input: unknown): ParsedInput;
   /** Gets the value of `parse`. A string is a result of one text. */
   execute(input: unknown, context: ToolContext): Promise<ToolResult | string>;
@@ -62,11 +64,12 @@ export function toolFromZod<S extends z.ZodObject>(definition: {
   name: string;
   description: string;
   input: S;
+  polling?: boolean;
   execute: (input: z.output<S>, context: ToolContext) => Promise<ToolResult | string> | ToolResult | string;
 }): Tool {
-  const { name, description, input, execute } = definition;
+  const { name, description, input, polling = false, execute } = definition;
   const { $schema: _, ...inputSchema } = z.toJSONSchema(input, { io: "input" });
-  return { ...named(name, description), inputSchema, parse: (value) => parseWith(input, value), execute: async (value, context) => execute(value as z.output<S>, context) };
+  return { ...named(name, description), inputSchema, ...(polling && { polling }), parse: (value) => parseWith(input, value), execute: async (value, context) => execute(value as z.output<S>, context) };
 }
 
 /**

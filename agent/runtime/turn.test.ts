@@ -107,6 +107,14 @@ describe.each(Object.keys(PROVIDERS) as (keyof typeof PROVIDERS)[])("a turn over
     expect(JSON.stringify(server.asked().at(-1)?.body)).toMatch(/"media_type":"image\/png","data":"iVBORw0KGgo="|data:image\/png;base64,iVBORw0KGgo=/);
   });
 
+  it("goes on with another history after a long one, and with text that holds half characters", async () => {
+    const long: Message[] = Array.from({ length: 60 }, () => [{ role: "user" as const, content: [{ type: "text" as const, text: "x".repeat(4_000) }] }, { role: "assistant" as const, content: [{ type: "text" as const, text: "yes" }] }]).flat();
+    const agent = agentOf(api, { window: new Window({ tokens: 10_000 }) });
+    expect(of(await all(agent.stream(said([{ text: "long" }]), { history: long })), "warning")).toMatchObject([{ code: "history" }]);
+    expect((await all(agent.stream(`\ud83d ${said([{ text: "short" }])}`, { history: [] }))).at(-1)).toMatchObject({ text: "short" });
+    expect(JSON.stringify(server.asked().at(-1)?.body)).not.toMatch(/left out|ud83d/);
+  });
+
   it("sends unfit input back with field and reason, three times, then stops", async () => {
     const bad = { calls: [call("echo", { text: 7 })] };
     const { events, end } = await run([bad, bad, bad, bad, bad]);

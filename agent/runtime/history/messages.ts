@@ -27,7 +27,8 @@ export type UserPart = UserMessage["content"][number];
 export type Prompt = string | readonly UserPart[];
 
 export function userMessage(prompt: Prompt): UserMessage {
-  return { role: "user", content: typeof prompt === "string" ? [{ type: "text", text: prompt }] : [...prompt] };
+  const parts: readonly UserPart[] = typeof prompt === "string" ? [{ type: "text", text: prompt }] : prompt;
+  return { role: "user", content: parts.map((part) => (part.type === "text" ? { ...part, text: part.text.toWellFormed() } : part)) };
 }
 
 export function callsOf(message: Message | undefined): ToolCallPart[] {

@@ -58,6 +58,12 @@ export class Window {
     this.#limit = tokens;
   }
 
+  /** Another conversation comes: nothing of it is cut yet. */
+  reset(): void {
+    this.#shortened = 0;
+    this.#dropped = 0;
+  }
+
   /** Takes the provider's own count of what was sent for `view`: the estimate is corrected by it. */
   calibrate(view: readonly Message[], overhead: number, counted: number): void {
     const estimated = total(view) + overhead;
@@ -105,7 +111,7 @@ export class Window {
   #view(messages: readonly Message[]): readonly Message[] {
     if (this.#dropped === 0 && this.#shortened === 0) return mended(messages);
     const kept: Message[] = [];
-    if (this.#dropped > 0) kept.push(this.#left(messages[this.#dropped]));
+    if (this.#dropped > 0) kept.push(this.#left());
     for (let i = this.#dropped; i < messages.length; i++) kept.push(this.#at(messages, i));
     return mended(kept);
   }
@@ -113,7 +119,7 @@ export class Window {
   #note: Message | null = null;
   #noteFor = -1;
   /** What stands for the messages that were left out; the same object as long as the same are. */
-  #left(_next: Message | undefined): Message {
+  #left(): Message {
     if (this.#note === null || this.#noteFor !== this.#dropped) {
       this.#note = { role: "user", content: [{ type: "text", text: `[The conversation was longer: its first ${this.#dropped} messages were left out. What was written to files and to memory/ is still there.]` }] };
       this.#noteFor = this.#dropped;
@@ -142,7 +148,7 @@ function shortResults(one: ToolMessage): ToolMessage {
     content: one.content.map((result) => {
       const text = typeof result.content === "string" ? result.content : result.content.map((part) => (part.type === "text" ? part.text : `[image ${part.mediaType}]`)).join("\n");
       if (typeof result.content === "string" && text.length <= SHORT) return result;
-      return { ...result, content: `${text.slice(0, HEAD)}\n[… the rest of this result of ${result.tool}, ${text.length} characters in all, was left out to make room; call it again if you need it]` };
+      return { ...result, content: `${text.slice(0, HEAD).toWellFormed()}\n[… the rest of this result of ${result.tool}, ${text.length} characters in all, was left out to make room; call it again if you need it]` };
     }),
   };
 }

@@ -96,5 +96,5 @@ function cutTo(text: string, room: number, where: string): { text: string; cut: 
   const note = (cut: number) => `\n[cut here: ${cut} characters more; ${where}]`;
   const kept = Math.max(0, room - note(text.length).length);
   const cut = text.length - kept;
-  return { text: text.slice(0, kept) + note(cut), cut };
+  return { text: text.slice(0, kept).toWellFormed() + note(cut), cut };
 }

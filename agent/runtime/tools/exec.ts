@@ -64,6 +64,7 @@ async function run(workspace: AgentWorkspace, command: string, cwd: string | und
 function outputTool(workspace: AgentWorkspace): Tool {
   return toolFromZod({
     name: "exec_output",
+    polling: true,
     description: "Reads what a background job has said, from an offset on (its first byte where absent), and says whether it still runs and where to read on. Without a job id, lists the jobs. wait_seconds waits for news or the job's end.",
     input: z.strictObject({ job_id: z.string().max(100).optional(), offset: z.number().int().min(0).optional(), wait_seconds: z.number().min(0).max(MAX_WAIT_SECONDS).optional() }),
     async execute({ job_id: id, offset = 0, wait_seconds: wait = 0 }, { signal }) {
