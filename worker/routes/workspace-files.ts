@@ -1,4 +1,4 @@
-/** Owns the routes of a workspace's files: live from the host that holds them, or as any manifest has them. */
+/** Owns the routes of a workspace's files: live from the host that holds them, or as one of its manifests has them. */
 
 import { createRoute } from "@hono/zod-openapi";
 import * as z from "zod";

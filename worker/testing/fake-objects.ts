@@ -7,6 +7,7 @@ import {
   type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import { FakeBudgets, FakeGateway } from "./fake-gateway.ts";
+import { FakeStorage } from "./fake-storage.ts";
 
 const noUsage = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: null };
 const NOT_HERE = fail("not_found", "Nothing of that id here");
@@ -310,6 +311,6 @@ export function fakeObjects() {
   const sessions = new FakeNamespace(() => new FakeSession());
   const hosts = new FakeNamespace(() => new FakeHost());
   const tenants = new FakeNamespace(() => new FakeTenant());
-  const env = { SESSIONS: sessions, HOSTS: hosts, TENANTS: tenants, POOLS: new FakeNamespace(() => ({})) } as unknown as ObjectsEnv;
+  const env = { SESSIONS: sessions, HOSTS: hosts, TENANTS: tenants, STORAGE: new FakeNamespace(() => new FakeStorage()), POOLS: new FakeNamespace(() => ({})) } as unknown as ObjectsEnv;
   return { sessions, hosts, tenants, env };
 }
