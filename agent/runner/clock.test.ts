@@ -10,11 +10,12 @@ describe("a run's clock", () => {
   });
   it("fires once, when its time has passed", () => {
     const fire = vi.fn();
-    new RunClock(1_000, fire);
+    const clock = new RunClock(1_000, fire);
     vi.advanceTimersByTime(999);
     expect(fire).not.toHaveBeenCalled();
     vi.advanceTimersByTime(10_000);
     expect(fire).toHaveBeenCalledTimes(1);
+    clock.end();
   });
   it("stands still while anything stops it, and goes on with what is left", () => {
     const fire = vi.fn();

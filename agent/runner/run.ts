@@ -143,7 +143,8 @@ export class Run {
       return failed({ code: "key_missing", message: "the session's model key ended with the runner that it was given for", hint: `give it again: PATCH /api/v1/sessions/${spec.session_id} {"api_key": "…"}, or use an agent_config, which stays` });
     }
     if (gate.fault !== null) return failed({ code: "gate_failed", message: `the permission gate cannot start: ${gate.fault}` });
-    if (journal.fault) return failed(diskError(journal.fault));
+    // There may be room again since.
+    if (journal.fault && !journal.flush() && journal.fault) return failed(diskError(journal.fault));
     return null;
   }
 
