@@ -1,5 +1,30 @@
-/** Owns the page `/settings`. */
+/** Owns the settings: one part at a time, each with an address of its own. */
+
+import "../styles/settings.css";
+import { useRoute } from "preact-iso";
+import { Agents } from "./settings/agents.tsx";
+import { Keys, RunnerTokens } from "./settings/keys.tsx";
+import { Budgets, Prices } from "./settings/money.tsx";
+import { Rules } from "./settings/rules.tsx";
+
+const PARTS = [
+  { path: "agents", name: "Agents", part: Agents },
+  { path: "keys", name: "API keys", part: Keys },
+  { path: "runner-tokens", name: "Runner tokens", part: RunnerTokens },
+  { path: "rules", name: "Permission rules", part: Rules },
+  { path: "budgets", name: "Budgets", part: Budgets },
+  { path: "prices", name: "Prices", part: Prices },
+] as const;
 
 export function Settings() {
-  return <main class="page"><h1>Settings</h1></main>;
+  const at = useRoute().path.split("/")[2] ?? "";
+  const here = PARTS.find(({ path }) => path === at) ?? PARTS[0];
+  const Part = here.part;
+  return (
+    <main class="page settings">
+      <header class="page-head"><h1>Settings</h1></header>
+      <nav class="tabs" aria-label="Settings">{PARTS.map(({ path, name }) => <a key={path} href={`/settings/${path}`} aria-current={path === here.path ? "page" : undefined}>{name}</a>)}</nav>
+      <Part />
+    </main>
+  );
 }
