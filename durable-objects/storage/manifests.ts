@@ -122,7 +122,7 @@ export class Manifests {
   }
 }
 
-export function summary(row: Row, head: string | null): ManifestSummary {
+function summary(row: Row, head: string | null): ManifestSummary {
   const { id, kind, session_id, parent, created_at, entries, files, bytes, chunks, stored_bytes, torn } = row;
   return { id, workspace_id: row.scope.startsWith("ws_") ? row.scope : row.workspace_id, kind, session_id, parent, created_at, entries, files, bytes, chunks, stored_bytes, torn: torn === 1, current: id === head };
 }

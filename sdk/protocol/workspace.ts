@@ -5,9 +5,9 @@ import { idOf } from "./ids.ts";
 import { labels, name, timestamp } from "./values.ts";
 
 /** Days that a workspace is kept after its last session ended. */
-export const MIN_RETENTION_DAYS = 1;
-export const MAX_RETENTION_DAYS = 30;
-export const DEFAULT_RETENTION_DAYS = 7;
+const MIN_RETENTION_DAYS = 1;
+const MAX_RETENTION_DAYS = 30;
+const DEFAULT_RETENTION_DAYS = 7;
 /** Largest quota, MiB: a tebibyte. */
 const MAX_QUOTA_MB = 1_048_576;
 
@@ -73,7 +73,7 @@ export type ManifestSummary = z.infer<typeof manifestSummary>;
 export const workspaceRestore = z.strictObject({ manifest_id: idOf("manifest") });
 
 /** One file of a manifest, or a difference of two: `modified` where content, mode or target is another. */
-export const manifestChange = z.object({
+const manifestChange = z.object({
   path: z.string(),
   change: z.enum(["added", "removed", "modified"]),
   kind: z.enum(["file", "directory", "symlink"]),

@@ -5,7 +5,7 @@ import { MAX_KEYS, type ObjectInfo, type ObjectStore } from "./object-store.ts";
 
 const infoOf = (object: R2Object): ObjectInfo => ({ key: object.key, size: object.size, uploaded: object.uploaded.getTime() });
 
-/** R2's own errors end in a number in brackets; 10043 and 10001 and a 5xx say "not now", as does whatever has none. */
+/** Whatever the binding throws means "not now": keys and bodies are ours and always valid. */
 async function calling<T>(attempt: () => Promise<T>): Promise<T> {
   try {
     return await attempt();
