@@ -2,18 +2,20 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Session, SessionCreateParams, Task } from "../../sdk/index.ts";
+import { modelRequest, type ModelRequest } from "../../sdk/protocol/index.ts";
 import { steps } from "../support/agents.ts";
 import { missingCli } from "../support/clis.ts";
 import { eventually } from "../support/eventually.ts";
 import { script, startModelServer, type Api, type ModelServer, type StepInput } from "../support/model-server/index.ts";
+import { memoryHolds } from "../support/process-memory.ts";
 import { processes, processesWith, runnerProcess } from "../support/processes.ts";
 import { of, said, startScene, type Scene } from "../support/scene.ts";
 
 /** What differs between the two. */
 const AGENTS = {
-  claude: { api: "anthropic", tool: "Bash", shell: (command: string) => ({ tool: "Bash", input: { command } }), env: (model: ModelServer) => ({ ANTHROPIC_BASE_URL: model.anthropic }), key: "sk-ant-test-only-7d1f0c2b9a" },
-  codex: { api: "responses", tool: "shell", shell: (command: string) => ({ tool: "exec_command", input: { cmd: command } }), env: (model: ModelServer) => ({ OPENAI_BASE_URL: model.openai }), key: "sk-test-only-41c0aa93d7" },
-} as const satisfies Record<string, { api: Api; tool: string; shell: (command: string) => StepInput["calls"] extends (infer C)[] | undefined ? C : never; env: (model: ModelServer) => Record<string, string>; key: string }>;
+  claude: { api: "anthropic", tool: "Bash", shell: (command: string) => ({ tool: "Bash", input: { command } }), base: (model: ModelServer) => model.anthropic, model: "claude-sonnet-4-5", key: "sk-ant-test-only-7d1f0c2b9a" },
+  codex: { api: "responses", tool: "shell", shell: (command: string) => ({ tool: "exec_command", input: { cmd: command } }), base: (model: ModelServer) => model.openai, model: "gpt-5-codex", key: "sk-test-only-41c0aa93d7" },
+} as const satisfies Record<string, { api: Api; tool: string; shell: (command: string) => StepInput["calls"] extends (infer C)[] | undefined ? C : never; base: (model: ModelServer) => string; model: string; key: string }>;
 
 let scene: Scene;
 let model: ModelServer;
@@ -49,8 +51,8 @@ async function rowsWith(text: string): Promise<string[]> {
 
 describe.each(["claude", "codex"] as const)("the real %s", (name) => {
   const missing = missingCli(name);
-  const { api, tool, shell, env, key } = AGENTS[name];
-  const start = (more: Partial<SessionCreateParams> = {}) => scene.session({ agent: name, env: env(model), api_key: key, ...more });
+  const { api, tool, shell, base, key } = AGENTS[name];
+  const start = (more: Partial<SessionCreateParams> = {}) => scene.session({ agent: name, base_url: base(model), api_key: key, model: AGENTS[name].model, ...more });
   const give = (session: Session, steps: StepInput[], words: string) => scene.task(session, script(steps, `${words} (${session.id})`));
   /** What the model was last told in this session. */
   const lastRequest = (session: Session) => JSON.stringify(model.asked(api).findLast(({ body }) => JSON.stringify(body).includes(session.id))?.body);
@@ -112,33 +114,60 @@ describe.each(["claude", "codex"] as const)("the real %s", (name) => {
       expect(lastRequest(session)).toContain("The word is nougat");
     });
 
-    it("alone gets the model's key: it is in no file, no table, no log and no other process", async () => {
-      const session = await start({ api_key: `${key}-needle` });
+    it("never gets the model's key: it is in no process, no memory of the runner, no file, no table and no log of the whole machine", async () => {
+      const needle = `${key}-kept-at-the-edge`;
+      const session = await start({ api_key: needle });
       expect(session).toMatchObject({ has_api_key: true });
-      expect(JSON.stringify(session)).not.toContain("needle");
-      const task = await give(session, [{ calls: [shell("curl https://example.org")] }, { text: "Done." }], "Wait for me");
+      expect(JSON.stringify(session)).not.toContain(needle);
+      const task = await give(session, [{ calls: [shell("env; curl https://example.org")] }, { text: "Done." }], "Wait for me");
       const asked = await scene.asked(task);
       const { run_id } = await scene.client.tasks.get(task.id);
-      expect(agentProcess({ ...task, run_id })?.environment.join("\n")).toContain(`${key}-needle`);
-
+      const agent = agentProcess({ ...task, run_id });
+      expect(agent?.environment.join("\n")).toMatch(/_API_KEY=gtok_/);
       const { runner } = await scene.client.sessions.get(session.id);
-      expect(runnerProcess(scene.host.dir, runner?.id ?? "")).toBeDefined();
-      const holders = processes().filter(({ environment, command }) => [...environment, ...command].join("\n").includes("needle"));
-      expect(holders.length).toBeGreaterThan(0);
-      // The agent and what it started itself.
-      expect(holders.filter(({ environment }) => !environment.includes(`MARIONETTE_RUN_ID=${run_id}`))).toEqual([]);
+      const own = runnerProcess(scene.host.dir, runner?.id ?? "");
+      expect(own).toBeDefined();
+      expect(processes().filter(({ environment, command }) => [...environment, ...command].join("\n").includes(needle))).toEqual([]);
+      // While the agent waits with a call of the model behind it: the runner, the agent, and the daemon that started them.
+      const scanned = [own, agent, ...processes().filter(({ command }) => command.join(" ").includes(scene.host.dir))];
+      for (const each of scanned) if (each) expect(memoryHolds(each.pid, needle), `${each.command[0]}`).toBe(false);
+      // The search finds what is there.
+      expect(memoryHolds(own?.pid ?? 0, session.id)).toBe(true);
       await scene.client.permissions.approve(asked.id);
       expect(await scene.end(task)).toMatchObject({ status: "completed" });
-      expect(JSON.stringify(model.asked(api).at(-1)?.headers)).toContain(`${key}-needle`);
+      expect(JSON.stringify(model.asked(api).at(-1)?.headers)).toContain(needle);
       expect(existsSync(join(scene.host.dir, "runners", runner?.id ?? "", "state", "journal.jsonl"))).toBe(true);
 
       // The daemon's data (runner.json, journals, homes, workspaces), the objects' SQLite and R2, the lines of all.
       expect(filesWith(scene.stack.dir, session.id).length).toBeGreaterThan(0);
-      expect(filesWith(scene.stack.dir, "needle")).toEqual([]);
+      expect(filesWith(scene.stack.dir, needle)).toEqual([]);
       await eventually("the session is in the database", async () => (await rowsWith(session.id)).length > 0);
-      expect(await rowsWith("needle")).toEqual([]);
-      expect([...scene.stack.log, ...scene.host.log].filter((line) => line.includes("needle"))).toEqual([]);
-      expect(JSON.stringify(await scene.log(task))).not.toContain("needle");
+      expect(await rowsWith(needle)).toEqual([]);
+      expect([...scene.stack.log, ...scene.host.log].filter((line) => line.includes(needle))).toEqual([]);
+      expect(JSON.stringify(await scene.log(task))).not.toContain(needle);
+    });
+
+    it("is counted by the gateway, once: by call, run, task and session", async () => {
+      const session = await start();
+      const task = await scene.end(await give(session, [{ text: "Counted." }], "Count me"));
+      const read = async () => (await (await fetch(`${scene.stack.url}/api/v1/metrics/requests?selector=task=${task.id}`, { headers: { authorization: `Bearer ${scene.stack.apiKey}` } })).text()).split("\n").filter(Boolean).map((line) => modelRequest.parse(JSON.parse(line)));
+      const calls = await eventually("the calls are in the database", async () => ((await read()).length > 0 ? read() : null));
+      const sum = (of: (call: ModelRequest) => number) => calls.reduce((total, call) => total + of(call), 0);
+      expect(calls.every(({ run_id, priced, outcome }) => run_id === task.run_id && priced && outcome === "completed")).toBe(true);
+      const { usage } = await scene.client.sessions.get(session.id);
+      expect(usage).toMatchObject({ output_tokens: sum((call) => call.output_tokens), cache_write_tokens: sum((call) => call.cache_write_tokens) });
+      expect(usage.cost_usd).toBeCloseTo(sum((call) => call.cost_usd ?? 0), 9);
+      expect((await scene.client.tasks.get(task.id)).usage).toMatchObject({ cost_usd: usage.cost_usd });
+    });
+
+    it("is told where its budget ends, and its owner is asked", async () => {
+      const session = await start({ budget: { max_tokens: 10 } });
+      const task = await give(session, [{ text: "Too dear." }], "Spend");
+      const asked = await scene.asked(task);
+      expect(asked).toMatchObject({ tool: "budget", status: "pending" });
+      await eventually("its task waits for the answer", async () => (await scene.client.tasks.get(task.id)).waiting_for?.includes("budget"));
+      await scene.client.permissions.approve(asked.id, { budget: { max_tokens: 10_000_000 } });
+      expect(await scene.end(task)).toMatchObject({ status: "completed", result: "Too dear." });
     });
   });
 });
@@ -149,11 +178,10 @@ describe("a session whose agent needs a key", () => {
     expect(task).toMatchObject({ status: "failed", error: { code: "key_missing", hint: expect.stringContaining("api_key") as unknown } });
   });
 
-  it("says how to give it again once everything that held it in memory has gone, and goes on when it has", async () => {
+  it("says how to give it again once the runner that it was for has gone, and goes on when it has", async () => {
     const session = await scene.session({ api_key: "sk-test-only-gone" });
     const first = await scene.task(session, steps(["env", "MODEL_API_KEY"]));
-    expect(await scene.end(first)).toMatchObject({ status: "completed", result: "sk-test-only-gone" });
-    await scene.client.sessions.update(session.id, { name: "forgetful" });
+    expect(await scene.end(first)).toMatchObject({ status: "completed", result: expect.stringMatching(/^gtok_/) as unknown });
     const { dir } = scene.host;
     await scene.host.stop();
     await scene.stack.controlPlane.kill();
@@ -161,6 +189,6 @@ describe("a session whose agent needs a key", () => {
     const task = await scene.end(await scene.task(session, "hello"));
     expect(task).toMatchObject({ status: "failed", error: { code: "key_missing", hint: expect.stringContaining("PATCH") as unknown } });
     await scene.client.sessions.update(session.id, { api_key: "sk-test-only-new" });
-    expect(await scene.end(await scene.task(session, steps(["env", "MODEL_API_KEY"])))).toMatchObject({ status: "completed", result: "sk-test-only-new" });
+    expect(await scene.end(await scene.task(session, steps(["env", "MODEL_API_KEY"])))).toMatchObject({ status: "completed", result: expect.stringMatching(/^gtok_/) as unknown });
   });
 });
