@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ERRORS, Failure } from "./errors.ts";
 import { newId } from "./ids.ts";
-import { checkManifest, entryPath, MANIFEST_FORMAT, manifestLines, parseManifest, type Manifest, type ManifestEntry } from "./manifest.ts";
+import { checkManifest, entryPath, manifestEntry, MANIFEST_FORMAT, manifestLines, MAX_CHUNK_BYTES, parseManifest, type Manifest, type ManifestEntry } from "./manifest.ts";
 import { diffManifests } from "./manifest-diff.ts";
+import { isPlainEntry } from "./manifest-shape.ts";
 import { byteOrder, bytesToUtf8, leadsOutside, pathFault, utf8ToBytes, writeName, type ByteString } from "./tree-path.ts";
 
 const T0 = 1_700_000_000_000;
@@ -102,6 +103,21 @@ describe("a hostile manifest is refused, and the reason named", () => {
     expect(why(tree([file("a")]), { bytes: 9 })).toMatch(/10 bytes are more than the 9 allowed/);
   });
   it("but a symlink may lead outside where the caller says so", () => expect(why(tree([link("a", "/usr/bin/python3")]), { outsideLinks: "keep" })).toBe("taken"));
+});
+
+describe("the quick look at an entry", () => {
+  it("takes nothing that the schema would not take as it is", () => {
+    const odd = fc.constantFrom<unknown>(-1, 0, 1.5, 2 ** 60, 0o777, 0o1777, 0o7777, MAX_CHUNK_BYTES, MAX_CHUNK_BYTES + 1, "", "a", "x".repeat(4_097), null, [], [[0, 0, 1]], [[0, 0, 0]], [[0, MAX_CHUNK_BYTES, MAX_CHUNK_BYTES]], [[0, 0, MAX_CHUNK_BYTES + 1]], [[0, 0]], {}, hash(1), Number.NaN, "file", "directory", true);
+    const change = fc.tuple(fc.constantFrom("type", "path", "path_b64", "mode", "mtime", "size", "hash", "pieces", "holes", "torn", "target", "__proto__", "x"), odd);
+    fc.assert(
+      fc.property(fc.constantFrom(file("a"), directory("a"), link("a", "b")), fc.array(change, { maxLength: 2 }), (entry, changes) => {
+        const value: unknown = JSON.parse(JSON.stringify(Object.fromEntries([...Object.entries(entry), ...changes])));
+        if (isPlainEntry(value)) expect(manifestEntry.safeParse(value)).toEqual({ success: true, data: value });
+      }),
+      { numRuns: 3_000 },
+    );
+    expect([file("a"), directory("a"), link("a", "b")].map(isPlainEntry)).toEqual([true, true, false]);
+  });
 });
 
 describe("a symlink that does not lead outside", () => {

@@ -3,6 +3,7 @@
 import * as z from "zod";
 import { Failure } from "./errors.ts";
 import { idOf } from "./ids.ts";
+import { isPlainEntry } from "./manifest-shape.ts";
 import { byteOrder, leadsOutside, pathFault, readName, utf8ToBytes, type ByteString } from "./tree-path.ts";
 import { timestamp } from "./values.ts";
 
@@ -183,7 +184,8 @@ export class ManifestCheck {
   }
 
   private takeEntry(text: string): { entry: ManifestEntry; path: ByteString } {
-    const entry = this.parse(manifestEntry, text);
+    const value = this.json(text);
+    const entry = isPlainEntry(value) ? value : this.fit(manifestEntry, value);
     const path = readName(entry.path, entry.path_b64) ?? this.refuse("an entry needs its name once: `path` where it is UTF-8, `path_b64` where it is not");
     const shown = entry.path ?? path;
     const fault = pathFault(path);
@@ -228,12 +230,18 @@ export class ManifestCheck {
   }
 
   private parse<T>(schema: z.ZodType<T>, text: string): T {
-    let value: unknown;
+    return this.fit(schema, this.json(text));
+  }
+
+  private json(text: string): unknown {
     try {
-      value = JSON.parse(text);
+      return JSON.parse(text) as unknown;
     } catch {
       return this.refuse("it is no JSON (truncated?)");
     }
+  }
+
+  private fit<T>(schema: z.ZodType<T>, value: unknown): T {
     const parsed = schema.safeParse(value);
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
