@@ -91,7 +91,7 @@ export function hostOf(state: State): Host | null {
   if (!join || !info) return null;
   return {
     ...info, id: join.host_id, tenant_id: join.tenant_id, status: !state.online ? "offline" : state.draining ? "draining" : "online",
-    runners: state.runners.size, created_at: state.created_at, last_seen_at: state.last_seen_at, version: state.version,
+    daemon_version: info.version, runners: state.runners.size, created_at: state.created_at, last_seen_at: state.last_seen_at, version: state.version,
   };
 }
 

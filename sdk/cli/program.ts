@@ -5,6 +5,7 @@ import { ApiError, ConnectionError, MarionetteError, NotFoundError, Unauthorized
 import { dashed, NOUNS, type Command } from "./command.ts";
 import { completionCommand, versionCommand } from "./commands/about.ts";
 import { configCommands } from "./commands/config.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
 import { fileCommands } from "./commands/files.ts";
 import { hostCommands, runnerCommands } from "./commands/hosts.ts";
@@ -25,7 +26,7 @@ import { VERSION } from "./version.ts";
 
 export const commands: readonly Command[] = [
   runCommand, ...sessionCommands, ...sessionSuspendCommands, exportCommand, ...fileCommands, ...taskCommands, ...workspaceCommands, ...workspaceCopyCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...configCommands,
-  completionCommand(() => commands), versionCommand,
+  doctorCommand, completionCommand(() => commands), versionCommand,
 ];
 
 interface RootOptions {

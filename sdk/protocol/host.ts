@@ -75,6 +75,8 @@ export const host = z.object({
   tenant_id: idOf("tenant"),
   status: z.enum(["online", "offline", "draining"]),
   ...hostInfo.shape,
+  /** The daemon's release; `version` is the row's. Absent of hosts that have not joined since it was there. */
+  daemon_version: z.string().max(40).optional(),
   runners: z.number().int(),
   created_at: timestamp,
   last_seen_at: timestamp,

@@ -5,6 +5,7 @@ export * from "./agent-config.ts";
 export * from "./budget.ts";
 export * from "./bus-link.ts";
 export * from "./capsule.ts";
+export * from "./doctor.ts";
 export * from "./errors.ts";
 export * from "./event.ts";
 export * from "./history.ts";

@@ -36,7 +36,7 @@ export class SessionHistories extends Resource {
       } catch (error) {
         failures++;
         if (options.signal?.aborted || failures > PATIENCE || (error instanceof ApiError && error.status < 500)) throw error;
-        // A body that breaks off throws the runtime's own error: that is a cut line as much as any.
+        // A body that breaks off throws the runtime's own error: a cut line, too.
         await this.transport.sleep(retryDelay(error, failures, PATIENCE, this.transport.random()) ?? 250 * failures, options.signal);
       }
     }

@@ -24,6 +24,8 @@ export interface Records {
   projection: Projection;
   /** Throws where Postgres does not answer. */
   ping(): Promise<void>;
+  /** What time it is there. */
+  clock(): Promise<Date>;
 }
 
 export function recordsOf(db: Database): Records {
@@ -38,6 +40,10 @@ export function recordsOf(db: Database): Records {
     projection: projectionOf(db),
     ping: async () => {
       await db.execute(sql`select 1`);
+    },
+    clock: async () => {
+      const { rows } = await db.execute<{ ms: string }>(sql`select (extract(epoch from clock_timestamp()) * 1000)::bigint::text as ms`);
+      return new Date(Number(rows[0]?.ms));
     },
   };
 }

@@ -65,6 +65,10 @@ export function memoryRecords(): Records & { down: Error | null; keyReads: numbe
     ...memoryStorage(up, () => [...rows.values()].flatMap((row) => (row.resource === "session" ? [row.value] : [])), () => [...tenants.keys()]),
     ...memoryGateway(up),
     ping: async () => up(),
+    clock: async () => {
+      up();
+      return new Date();
+    },
     projection: {
       apply: async (all) => {
         up();
