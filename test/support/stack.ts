@@ -149,7 +149,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
     const lines: string[] = [];
     const api = apiOf(url, key);
     const online = async () => (await api.get("/hosts?limit=200", listOf(hostSchema))).items.filter(({ status }) => status === "online");
-    const before = new Set((await online()).map(({ id }) => id));
+    const before = new Set((await eventually("the hosts can be listed", online)).map(({ id }) => id));
     const child = await startHostProcess({ program, server: url, token, dir: hostDir, args: [...(args?.includes("--on-exit") ? [] : ["--on-exit", "stop"]), ...(args ?? [])], env: env ?? {}, log: (line) => void lines.push(line) });
     ends.push(() => child.stop(5_000));
     const id = await Promise.race([
