@@ -159,7 +159,6 @@ export class Tasks {
   async #capsule(order: CapsuleOrdered): Promise<void> {
     const { capsules, journal, log } = this.#parts;
     this.#taken = order.capsule_id;
-    if (!capsules) return this.#unable(order, "this runner keeps no capsules");
     this.#ordered = order;
     const current = this.#current;
     if (current && order.stop_agent) {
@@ -169,7 +168,8 @@ export class Tasks {
     } else if (current && order.why === "suspend") current.hold(FREEZING);
     const running = this.#current;
     const of = running ? { task_id: running.start.task_id, run_id: running.start.run_id } : this.#last;
-    await capsules.take({ capsule_id: order.capsule_id, why: order.why, of, torn: running !== null && !order.stop_agent && order.why !== "suspend" }).read;
+    if (capsules) await capsules.take({ capsule_id: order.capsule_id, why: order.why, of, torn: running !== null && !order.stop_agent && order.why !== "suspend" }).read;
+    else this.#unable(order, "this runner keeps no capsules");
     this.#ordered = null;
     journal.flush();
     this.#begin();
