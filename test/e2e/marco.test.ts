@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Session, SessionCreateParams, Task } from "../../sdk/index.ts";
 import { killed, runnersOf } from "../support/chaos.ts";
+import { eventually } from "../support/eventually.ts";
 import { script, startModelServer, type ModelServer, type StepInput } from "../support/model-server/index.ts";
 import { of, said, startScene, type Scene } from "../support/scene.ts";
 
@@ -121,6 +122,20 @@ describe("marco in a session", () => {
     expect(ended).toMatchObject({ status: "completed", result: "Both." });
     expect(await scene.client.sessions.files.text(session.id, "steps.txt")).toBe("one\ntwo\n");
   });
+
+  it("is suspended with its question waiting and everything gone from the host, and goes on where it was, asked once", async () => {
+    const session = await scene.session({ agent: "marco", env: { MARCO_BASE_URL: model.anthropic } });
+    const task = await give(session, [{ calls: [{ tool: "recall", input: {} }] }, { calls: [exec("curl --version; echo ran >> ran.txt")] }, { text: "All done." }], "Be suspended");
+    const asked = await scene.asked(task);
+    await scene.client.sessions.suspend(session.id, { strategy: "terminate" });
+    await eventually("it is suspended", async () => (await scene.client.sessions.get(session.id)).status === "suspended");
+    await scene.client.permissions.approve(asked.id);
+    expect(await scene.end(task)).toMatchObject({ status: "completed", result: "All done.", attempts: 2 });
+    const log = await scene.log(task);
+    expect(of(log, "permission.requested")).toHaveLength(1);
+    expect(of(log, "tool.call").filter(({ tool }) => tool === "recall")).toHaveLength(1);
+    expect(await scene.client.sessions.files.text(session.id, "ran.txt")).toBe("ran\n");
+  }, 90_000);
 });
 
 /** Approves what another run than that one asks for, until the task has ended. */
