@@ -42,6 +42,11 @@ function plain(door: DoorPlace): PlainDoor {
 }
 
 function start(order: ThreadOrder, onProgress: ((progress: unknown) => void) | undefined, signal: AbortSignal | undefined): { read: Promise<void>; done: Promise<SyncResult | RestoreResult> } {
+  if (signal?.aborted) {
+    const refused = Promise.reject(treeFailure("aborted", "it was called off before it began"));
+    refused.catch(() => undefined);
+    return { read: refused, done: refused };
+  }
   const worker = new Worker(program(), { workerData: order, execArgv: [], name: `workspace-${order.do}` });
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
   const abort = () => worker.postMessage("abort");
@@ -57,7 +62,6 @@ function start(order: ThreadOrder, onProgress: ((progress: unknown) => void) | u
     worker.on("exit", (code) => reject(treeFailure("aborted", `the thread that was to ${order.do} the files ended early (${code})`)));
   });
   signal?.addEventListener("abort", abort, { once: true });
-  if (signal?.aborted) abort();
   done.then(() => read.resolve(), read.reject).finally(() => signal?.removeEventListener("abort", abort)).catch(() => undefined);
   read.promise.catch(() => undefined);
   return { read: read.promise, done };
