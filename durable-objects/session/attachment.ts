@@ -204,7 +204,7 @@ export function linkDown(work: Work, epoch: number, stopped: boolean): void {
   if (!attachment?.met) return;
   work.attach({ linked: false });
   // Frozen, or on its way there: its link tells nothing.
-  if (attachment.state === "held") return;
+  if (attachment.state === "held" || work.state.suspending?.phase === "freezing") return;
   if (stopped && !work.state.running) end(work, "stopped");
   else if (attachment.state === "stopping") discard(work, "its link broke while it stopped");
   else if (stopped) loseRunner(work, epoch, "the runner stopped while its task ran");

@@ -12,6 +12,7 @@ import { Dirty } from "./dirty.ts";
 import { sessionOf } from "./session.ts";
 import type { Chore, Effect, Input, State } from "./state.ts";
 import { Capsules, CAPSULE_TABLES } from "./capsule-store.ts";
+import { SchedulePrompts } from "./schedule-store.ts";
 import { Commands, Env, Permissions, Runners, Runs, States, STORE_TABLES, Tasks } from "./store.ts";
 
 /** What a turn did, for those who are told after it is stored. */
@@ -43,6 +44,7 @@ export class Engine {
   readonly dirty: Dirty;
   readonly capsules: Capsules;
   readonly requests: Requests;
+  readonly schedulePrompts: SchedulePrompts;
   readonly #commands: Commands;
   readonly #states: States;
   readonly #listeners: Listener[] = [];
@@ -69,6 +71,7 @@ export class Engine {
     this.dirty = new Dirty(sql);
     this.capsules = new Capsules(sql);
     this.requests = new Requests(sql);
+    this.schedulePrompts = new SchedulePrompts(sql);
     this.#commands = new Commands(sql);
     this.#states = new States(sql);
     this.#state = this.#states.load(this.tasks, this.#commands, this.permissions);
@@ -185,6 +188,9 @@ export class Engine {
       case "put.request": return this.requests.put(effect.value);
       case "put.session":
         return this.#state.session ? this.dirty.mark("session", this.#state.session.id, this.#state.session.version) : undefined;
+      case "put.schedule":
+        return this.#state.schedule ? this.dirty.mark("schedule", this.#state.schedule.id, this.#state.schedule.version) : undefined;
+      case "put.prompt": return this.schedulePrompts.giveTo(effect.task_id, effect.of);
       case "command": return this.#commands.put(effect.command);
       case "commands.drop": return this.#commands.drop(effect.up_to);
       case "call": return void turn.calls.push(effect.chore);

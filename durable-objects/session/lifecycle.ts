@@ -30,7 +30,8 @@ export function createSession(work: Work, { actor, id, workspace_id, input, env_
     work.set({ capsule: latest, restore: orderOf(latest, "exact"), before: { how: "forked", strategy: null, host_id: null, trouble: null, interrupted: false } });
   }
   if (origin && "manifest_id" in origin) work.set({ restore: { capsule_id: null, workspace_manifest_id: origin.manifest_id, state_manifest_id: null, mode: "exact" } });
-  requestLease(work);
+  // A schedule's first run may be days away.
+  if (lifecycle_mode !== "scheduled") requestLease(work);
 }
 
 /** The workspace was set back by hand: whatever the next runner's host has, it begins with this manifest, and with the conversation as it is. */
@@ -47,6 +48,7 @@ export function updateSession(work: Work, { patch }: Extract<Input, { type: "ses
   if (!session) return;
   if (session.status === "terminated") return work.refuse("conflict", "the session has ended", { status: "terminated" });
   const { rules, has_api_key, budget, agent_config, ...given } = patch;
+  if (given.lifecycle_mode !== undefined && session.lifecycle_mode === "scheduled") return work.refuse("conflict", "the session lives by its schedule; delete that and keep the session to change this", { lifecycle_mode: "scheduled", schedule_id: work.state.schedule?.id ?? null });
   if (budget !== undefined) setCaps(work, budget);
   const { edit_mode } = given;
   work.set({

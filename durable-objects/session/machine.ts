@@ -9,6 +9,7 @@ import { BUDGET_WAIT, callsOverdue, deniedHead, gatewayDeadline, isMetered, keep
 import { capsuleFailed, capsuleSynced } from "./capsules.ts";
 import { archiveSession, chooseManifest, createSession, terminateSession, updateSession } from "./lifecycle.ts";
 import { permissionAnswered, permissionRequested, permissionWithdrawn, stopClock } from "./permissions.ts";
+import { followSchedule, scheduleAsked, scheduleDeadline, scheduleOverdue } from "./schedule.ts";
 import { setStatus, versionSession } from "./session.ts";
 import type { Effect, Input, State } from "./state.ts";
 import { demote, followSuspension, hostCallFailed, hostResumed, hostSuspended, resume, suspend, suspensionDeadlines, suspensionOverdue } from "./suspend.ts";
@@ -26,6 +27,7 @@ export function step(state: State, input: Input, now: number, freshRun: string):
   const work = new Work(state, now, freshRun);
   take(work, input);
   follow(work);
+  followSchedule(state, work);
   versionSession(state, work);
   return { state: work.state, effects: work.effects };
 }
@@ -64,6 +66,12 @@ function take(work: Work, input: Input): void {
     case "model.keep": return keepCall(work, input.id);
     case "model.settle": return settleCall(work, input);
     case "model.refused": return asking(work, () => refusedAbove(work, input));
+    case "schedule.create":
+    case "schedule.update":
+    case "schedule.pause":
+    case "schedule.resume":
+    case "schedule.trigger":
+    case "schedule.delete": return scheduleAsked(work, input);
     case "woken": return woken(work, input.linked);
     case "tick": return tick(work);
   }
@@ -118,6 +126,8 @@ function tick(work: Work): void {
   taskOverdue(work);
   callsOverdue(work);
   attachmentOverdue(work);
+  // Before idleness: what is due now keeps the session from being suspended.
+  scheduleOverdue(work);
   suspensionOverdue(work);
   work.repeatCalls(false);
 }
@@ -167,11 +177,12 @@ function tellIdle(work: Work): void {
 
 /** Why the first task of the queue waits, in words; null where it is about to start. */
 function wait(work: Work): string | null {
-  const { attachment, counters, queue } = work.state;
+  const { attachment, counters, queue, session } = work.state;
   const head = queue[0];
   if (head && !headDue(work)) return head.waiting_for;
   if (work.state.gateway.question) return BUDGET_WAIT;
   if (attachment?.state === "connected" && attachment.restore !== null) return "its files are being restored";
+  if (!attachment && !head && session?.status === "pending" && session.lifecycle_mode === "scheduled") return "gets its runner with the first run";
   if (!attachment) return counters.trouble && counters.retry_at !== null ? `${counters.trouble}; tries again at ${new Date(counters.retry_at).toISOString()}` : counters.trouble;
   if (attachment.state === "queued") return attachment.reason;
   return head && attachment.state === "disconnected" ? "the runner's link broke; it may come back" : null;
@@ -196,7 +207,7 @@ export function nextDeadline(state: State): number | null {
   const { session, running, attachment, queue, counters, chores } = state;
   const live = session !== null && session.status !== "terminated";
   const head = queue[0];
-  let first = earliest(running?.deadline, running?.ending?.deadline, attachment?.deadline, ...(live ? suspensionDeadlines(state) : []));
+  let first = earliest(running?.deadline, running?.ending?.deadline, attachment?.deadline, ...(live ? [scheduleDeadline(state), ...suspensionDeadlines(state)] : []));
   if (live && !running && head?.next_attempt_at) first = earliest(first, Date.parse(head.next_attempt_at));
   if (live && !attachment) first = earliest(first, counters.retry_at);
   first = earliest(first, gatewayDeadline(state));

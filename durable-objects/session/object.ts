@@ -2,7 +2,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import {
-  ERRORS, fail, invalid, logQuery, type BudgetNotice, type Capsule, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate,
+  ERRORS, fail, invalid, logQuery, type BudgetNotice, type Capsule, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Schedule, type ScheduleCreate, type SchedulePatch, type Session, type SessionCreate,
   type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import { earliest } from "../base/deadlines.ts";
@@ -10,6 +10,7 @@ import { answerClose } from "../base/sockets.ts";
 import type { CallGrant, GatewayClaim } from "../model-rpc.ts";
 import type { Archive, ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Actor, ForkSource, LogPage, RunClaim, SessionOrigin, SessionRpc } from "../rpc.ts";
+import type { ScheduleIds } from "../schedule-rpc.ts";
 import { SessionApi } from "./api.ts";
 import type { CallReport, ModelCall } from "./budget.ts";
 import { Archiver } from "./archive.ts";
@@ -19,6 +20,7 @@ import { Caller, neighboursOf, type Neighbours } from "./neighbours.ts";
 import { Outbox } from "./outbox.ts";
 import { Reader } from "./reader.ts";
 import { RUNNER_TAG, RunnerLink } from "./runner-link.ts";
+import { ScheduleApi } from "./schedule-api.ts";
 import { Shelf } from "./shelf.ts";
 import { Viewers } from "./viewers.ts";
 
@@ -32,6 +34,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     readonly engine: Engine;
     readonly outbox: Outbox;
     readonly api: SessionApi;
+    readonly schedule: ScheduleApi;
     readonly reader: Reader;
     readonly archiver: Archiver;
     readonly #caller: Caller;
@@ -56,6 +59,7 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       this.outbox = new Outbox(engine, projection, () => this.neighbours, waitUntil);
       this.#gateway = new Gateway(engine, modelCalls, waitUntil);
       this.api = new SessionApi(engine, this.#caller);
+      this.schedule = new ScheduleApi(engine);
       engine.otherDeadline = () => earliest(this.outbox.deadline, this.#link.deadline, this.archiver.deadline, this.#gateway.deadline);
       if (!engine.state.session) return;
       if (env.MARIONETTE_LOG_LEVEL === "debug") console.log(JSON.stringify({ level: "debug", event: "session.woken", session: engine.state.session.id }));
@@ -180,6 +184,28 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async checkRun(tokenHash: string): Promise<Result<RunClaim>> {
       return this.api.checkRun(tokenHash);
+    }
+
+    async createSchedule(actor: Actor, ids: ScheduleIds, input: ScheduleCreate, origin?: { manifest_id: string }): Promise<Result<Schedule>> {
+      return this.schedule.create(actor, ids, input, origin);
+    }
+    async readSchedule(actor: Actor, id: string): Promise<Result<Schedule>> {
+      return this.schedule.read(actor, id);
+    }
+    async updateSchedule(actor: Actor, id: string, patch: SchedulePatch): Promise<Result<Schedule>> {
+      return this.schedule.update(actor, id, patch);
+    }
+    async pauseSchedule(actor: Actor, id: string): Promise<Result<Schedule>> {
+      return this.schedule.change(actor, id, "schedule.pause");
+    }
+    async resumeSchedule(actor: Actor, id: string): Promise<Result<Schedule>> {
+      return this.schedule.change(actor, id, "schedule.resume");
+    }
+    async triggerSchedule(actor: Actor, id: string, taskId: string): Promise<Result<Task>> {
+      return this.schedule.trigger(actor, id, taskId);
+    }
+    async deleteSchedule(actor: Actor, id: string, keepSession: boolean): Promise<Result<Schedule>> {
+      return this.schedule.delete(actor, id, keepSession);
     }
 
     async claimGateway(tokenHash: string): Promise<Result<GatewayClaim>> {

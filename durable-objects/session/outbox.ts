@@ -8,6 +8,7 @@ import type { Mark } from "./dirty.ts";
 import type { Engine } from "./engine.ts";
 import { BUS_KINDS } from "./log-filter.ts";
 import type { Neighbours } from "./neighbours.ts";
+import { scheduleOf } from "./schedule.ts";
 
 /** The first change after a quiet while leaves so soon … */
 const DEBOUNCE_MS = 50;
@@ -159,10 +160,11 @@ export class Outbox {
   }
 
   #row({ resource, id }: Mark): Row | null {
-    const { tasks, runs, runners, permissions } = this.#engine;
+    const { tasks, runs, runners, permissions, schedulePrompts } = this.#engine;
     if (resource === "session") return rowOf(resource, this.#engine.session);
     if (resource === "run") return rowOf(resource, runs.get(id));
     if (resource === "runner") return rowOf(resource, runners.get(id));
+    if (resource === "schedule") return rowOf(resource, scheduleOf(this.#engine.state, (schedule) => schedulePrompts.get(schedule)));
     if (resource === "permission") return rowOf(resource, permissions.get(id));
     return rowOf(resource, tasks.read(id));
   }

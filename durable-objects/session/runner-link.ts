@@ -8,6 +8,7 @@ import type { Engine } from "./engine.ts";
 import { Hostile, hostile, Intake } from "./intake.ts";
 import { parseMessage } from "./runner-frames.ts";
 import type { CommandRecord } from "./state.ts";
+import { isDeaf } from "./suspend.ts";
 
 export const RUNNER_TAG = "runner";
 /** Frames of this many characters together travel in one message. */
@@ -78,6 +79,7 @@ export class RunnerLink {
     const hash = await hashToken(token);
     const { attachment } = this.#engine.state;
     if (!attachment?.token_hash || !equalConstantTime(hash, attachment.token_hash)) return Response.json({ error: fail("unauthorized", "no runner of this session has this token now").error }, { status: 401 });
+    if (isDeaf(this.#engine.state)) return Response.json({ error: fail("unavailable", "the session is suspended, and its runner held").error }, { status: 503, headers: { "retry-after": "1" } });
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return Response.json({ error: fail("bad_request", "expected a WebSocket upgrade").error }, { status: 400 });
     const pair = new WebSocketPair();
     this.#ctx.acceptWebSocket(pair[1], [RUNNER_TAG]);
@@ -89,6 +91,11 @@ export class RunnerLink {
     const memory = this.#memory(socket);
     if (memory.over) return;
     this.#heard.set(socket, Date.now());
+    if (isDeaf(this.#engine.state)) {
+      this.#close(socket, CLOSE.again, "the session is suspended");
+      if (memory.version > 0) this.#engine.feed({ type: "link.down", epoch: memory.epoch, stopped: false });
+      return;
+    }
     try {
       if (memory.epoch !== this.#engine.state.attachment?.epoch) throw hostile("epoch", "this attachment is over", CLOSE.stale);
       this.#frames(socket, parseMessage(message, (frames) => memory.version >= 2 || opensArray(frames)));

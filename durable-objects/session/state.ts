@@ -1,11 +1,12 @@
 /** Owns the words of the session's machine: its state, what comes in and what it asks to be done. All of it is plain JSON data. */
 
 import type {
-  BudgetCaps, Capsule, ErrorBody, EventItem, ModelRequest, Permission, PermissionStatus, RestoreOrder, Resumed, Rule, Run, Runner, RunnerItem, SandboxKind, Scope, Session,
+  BudgetCaps, Capsule, ErrorBody, EventItem, LifecycleMode, ModelRequest, Permission, PermissionStatus, RestoreOrder, Resumed, Rule, Run, Runner, RunnerItem, SandboxKind, Scope, Session,
   SessionArchive, SessionCreate, SessionPatch, SessionResume, Spawned, SuspendCause, Suspended, SuspendOffer, SuspendStrategy, Task, TaskCreate, Usage,
 } from "../../sdk/protocol/index.ts";
 import type { Actor } from "../rpc.ts";
 import { NO_GATEWAY, type GatewayInput, type GatewayState } from "./budget.ts";
+import type { ScheduleInput, ScheduleRecord } from "./schedule.ts";
 
 /** What a session is, without what is derived from the rest of the state. */
 export type SessionRecord = Omit<Session, "runner" | "task_id" | "queued_tasks" | "pending_permissions" | "usage" | "last_seq" | "rules" | "suspension" | "interrupted"> & {
@@ -229,6 +230,7 @@ export interface State {
   before: Before | null;
   /** Model calls, and what they may spend. */
   gateway: GatewayState;
+  schedule: ScheduleRecord | null;
 }
 
 export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: null };
@@ -236,7 +238,7 @@ export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, cache_read_t
 export const EMPTY: State = {
   session: null, rules: [], usage: NO_USAGE, queue: [], running: null, permissions: [], attachment: null, position: 0, commands: [], chores: [],
   counters: { epoch: 0, order: 0, failures: 0, retry_at: null, trouble: null, idle_since: null },
-  suspending: null, capsule: null, restore: null, before: null, gateway: NO_GATEWAY,
+  suspending: null, capsule: null, restore: null, before: null, gateway: NO_GATEWAY, schedule: null,
 };
 
 /** Items of a runner's journal that change more than the log. */
@@ -249,7 +251,7 @@ export type Origin = { capsule: Capsule } | { manifest_id: string };
 
 /** What comes in. `known` is the stored record of something that may have ended: ended things are not in the state. */
 export type Input =
-  | { type: "session.create"; actor: Actor; id: string; workspace_id: string; input: Omit<SessionCreate, "api_key" | "env">; env_names: string[]; has_api_key: boolean; origin?: Origin | undefined }
+  | { type: "session.create"; actor: Actor; id: string; workspace_id: string; input: Omit<SessionCreate, "api_key" | "env" | "lifecycle_mode"> & { lifecycle_mode: LifecycleMode }; env_names: string[]; has_api_key: boolean; origin?: Origin | undefined }
   | { type: "session.update"; patch: Omit<SessionPatch, "api_key"> & { has_api_key?: true | undefined } }
   | { type: "session.suspend"; strategy: SuspendStrategy | null; cause: SuspendCause; reason: string | null }
   /** `from`: the capsule to go on from instead of the latest state. */
@@ -258,7 +260,7 @@ export type Input =
   | { type: "session.terminate"; by: string }
   /** Its events are in the archive, under this head. */
   | { type: "session.archived"; archive: SessionArchive }
-  | { type: "task.create"; id: string; input: Omit<TaskCreate, "prompt">; preview: string; known: TaskRecord | null; continued: TaskRecord | null }
+  | { type: "task.create"; id: string; input: Omit<TaskCreate, "prompt">; preview: string; known: TaskRecord | null; continued: TaskRecord | null; /** Begins a fresh conversation. */ fresh?: boolean }
   | { type: "task.cancel"; id: string; by: string; known: TaskRecord | null }
   | { type: "task.retry"; id: string; known: TaskRecord | null }
   | { type: "task.execute"; id: string; known: TaskRecord | null }
@@ -282,6 +284,7 @@ export type Input =
   | { type: "link.broken"; epoch: number; reason: string }
   | { type: "journal"; epoch: number; to: number; task_id: string | null; run_id: string | null; items: readonly NotableItem[] }
   | GatewayInput
+  | ScheduleInput
   | { type: "command.ack"; epoch: number; up_to: number }
   /** The object was started anew: calls that were under way are not any more. `linked`: the runner's socket is still there. */
   | { type: "woken"; linked: boolean }
@@ -296,6 +299,9 @@ export type Effect =
   | { kind: "put.permission"; value: Permission }
   | { kind: "end.permission"; id: string; status: Exclude<PermissionStatus, "pending">; decision: Permission["decision"]; at: string }
   | { kind: "put.session" }
+  | { kind: "put.schedule" }
+  /** A task gets the prompt of the schedule `of`. */
+  | { kind: "put.prompt"; task_id: string; of: string }
   /** A model call that has ended, for the database. */
   | { kind: "put.request"; value: ModelRequest }
   /** A question goes on waiting in another run of its task. */

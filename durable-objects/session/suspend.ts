@@ -237,11 +237,23 @@ export function hostCallFailed(work: Work, key: string, tries: number, message: 
   }
 }
 
-export function idleDeadline({ session, attachment, suspending, running, queue, counters }: State): number | null {
+/**
+ * From the order to hold the runner until it may go on, nothing that it says counts: it is frozen, or its host is ending it and its last words would
+ * undo what the capsule has. What it had to say before is in its journal, and is said again when it is back.
+ */
+export function isDeaf({ suspending, attachment }: State): boolean {
+  return suspending?.phase === "freezing" || (suspending?.phase === "over" && attachment?.state === "held");
+}
+
+export function idleDeadline({ session, attachment, suspending, running, queue, counters, schedule }: State): number | null {
   if (session?.status !== "active" || session.lifecycle_mode === "always_on" || suspending || running || queue.length > 0) return null;
   const since = attachment ? (attachment.state === "connected" ? attachment.idle_since : null) : counters.idle_since;
   if (since === null) return null;
-  return Math.max(since + session.idle_timeout_seconds * 1_000, (attachment?.up_at ?? 0) + (attachment?.offer.min_duration_seconds ?? 0) * 1_000);
+  const patience = session.idle_timeout_seconds * 1_000;
+  const at = Math.max(since + patience, (attachment?.up_at ?? 0) + (attachment?.offer.min_duration_seconds ?? 0) * 1_000);
+  // A run that is due so soon finds its runner as it is.
+  const soon = schedule?.status === "active" && schedule.next_at !== null && schedule.next_at - at <= patience;
+  return session.lifecycle_mode === "scheduled" && soon ? null : at;
 }
 
 function silenceDeadline({ session, suspending, running, permissions }: State): number | null {
@@ -258,7 +270,10 @@ export function suspensionOverdue(work: Work): void {
   const { session, suspending } = work.state;
   if (!session || session.status === "terminated") return;
   const due = (deadline: number | null) => deadline !== null && deadline <= work.now;
-  if (due(idleDeadline(work.state))) suspend(work, { strategy: null, cause: "idle", reason: `nothing to do for ${session.idle_timeout_seconds} s` });
+  if (due(idleDeadline(work.state))) {
+    const scheduled = session.lifecycle_mode === "scheduled";
+    suspend(work, { strategy: null, cause: scheduled ? "schedule" : "idle", reason: scheduled ? "until its next run" : `nothing to do for ${session.idle_timeout_seconds} s` });
+  }
   else if (due(silenceDeadline(work.state))) suspend(work, { strategy: null, cause: "permission", reason: `a permission request has had no answer for ${session.suspend_after_seconds} s` });
   else if (suspending && due(suspending.deadline)) overdue(work, suspending);
 }

@@ -49,6 +49,32 @@ describe("a suspended session", () => {
     expect(subject.fakes.spawns).toHaveLength(1);
   });
 
+  it("hears nothing of a runner that it holds: what its host's end makes it say is not the session's, and what it had to say comes again", async () => {
+    const { subject, runner } = await subjectWith();
+    const task = await subject.task();
+    const run = await runner.start();
+    const id = newChildId("permission", subject.id, Date.now());
+    runner.events(run, ask(id));
+    await subject.rpc.suspend(actor, {});
+    const { capsule_id } = await runner.command("capsule");
+    runner.events(run, synced(capsule_id, "suspend"));
+    await subject.is("suspended");
+    const before = runner.journal;
+    runner.events(run, { at: "2026-11-21T00:00:00.000Z", type: "permission.withdrawn", data: { permission_id: id } }, status("lost"));
+    expect(await runner.untilClosed()).toBe(CLOSE.again);
+    await expect(subject.dial(runner.spec)).rejects.toThrow("503");
+    expect(await subject.session()).toMatchObject({ status: "suspended", pending_permissions: 1, task_id: task });
+    await subject.rpc.resume(actor, {});
+    const again = await subject.dial(runner.spec);
+    again.journal = before;
+    again.send(again.hello(3, { journal: { first: 1, last: before + 1 }, last_command: 2, run_id: run.run_id }));
+    await again.until((frame) => frame.type === "welcome");
+    again.events(run, line("said again"));
+    await again.acked();
+    expect(await subject.session()).toMatchObject({ status: "active", pending_permissions: 1 });
+    expect((await subject.log({ types: ["log"] })).map(({ data }) => data)).toEqual([{ stream: "stdout", text: "said again" }]);
+  });
+
   it("without memory goes on with another runner on another host: files, conversation, question, answer and queue", async () => {
     const { subject, runner } = await subjectWith();
     const first = await worked(subject, runner);

@@ -27,6 +27,10 @@ export class Work {
   get freshCapsule(): string {
     return this.freshRun.replace(/^[^_]*/, PREFIXES.capsule);
   }
+  /** A fresh task's id, for the one task that a schedule may make in a step. */
+  get freshTask(): string {
+    return this.freshRun.replace(/^[^_]*/, PREFIXES.task);
+  }
   get at(): string {
     return new Date(this.now).toISOString();
   }
