@@ -99,7 +99,7 @@ describe("marco in a session", () => {
     child.stdout.on("data", (part: Buffer) => (out += part.toString()));
     child.stderr.on("data", (part: Buffer) => (err += part.toString()));
     const code = await new Promise((ended) => child.once("close", ended));
-    expect({ code, out }, err).toEqual({ code: 0, out: "It is made.\n" });
+    expect({ code, out, err }).toMatchObject({ code: 0, out: "It is made.\n" });
     expect(err).toContain("from-mctl");
     expect(model.asked("chat").at(-1)).toMatchObject({ headers: { authorization: "Bearer sk-of-the-command-line" }, body: { model: "local/tiny" } });
   });
