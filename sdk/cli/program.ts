@@ -4,6 +4,7 @@ import { Command as Node, CommanderError, Option as NodeOption } from "commander
 import { ApiError, ConnectionError, MarionetteError, NotFoundError, UnauthorizedError } from "../core/errors.ts";
 import { dashed, NOUNS, type Command } from "./command.ts";
 import { completionCommand, versionCommand } from "./commands/about.ts";
+import { agentConfigCommands } from "./commands/agent-configs.ts";
 import { configCommands } from "./commands/config.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { exportCommand } from "./commands/export.ts";
@@ -15,6 +16,7 @@ import { runCommand } from "./commands/run.ts";
 import { sessionCommands } from "./commands/sessions.ts";
 import { sessionSuspendCommands } from "./commands/sessions-suspend.ts";
 import { taskCommands } from "./commands/tasks.ts";
+import { usageCommands } from "./commands/usage.ts";
 import { workspaceCommands } from "./commands/workspaces.ts";
 import { workspaceCopyCommands } from "./commands/workspaces-copy.ts";
 import { GLOBAL_OPTIONS } from "./completion.ts";
@@ -25,7 +27,7 @@ import { neutralise, oneLine, painter, wantsColour } from "./output/terminal.ts"
 import { VERSION } from "./version.ts";
 
 export const commands: readonly Command[] = [
-  runCommand, ...sessionCommands, ...sessionSuspendCommands, exportCommand, ...fileCommands, ...taskCommands, ...workspaceCommands, ...workspaceCopyCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...configCommands,
+  runCommand, ...sessionCommands, ...sessionSuspendCommands, exportCommand, ...fileCommands, ...taskCommands, ...workspaceCommands, ...workspaceCopyCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...agentConfigCommands, ...usageCommands, ...configCommands,
   doctorCommand, completionCommand(() => commands), versionCommand,
 ];
 

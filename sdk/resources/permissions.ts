@@ -1,6 +1,6 @@
 /** Owns `client.permissions`: the tool calls that wait for a person's answer. */
 
-import type { Permission, PermissionDeny, PermissionStatus, Scope } from "../protocol/index.ts";
+import type { BudgetCaps, Permission, PermissionDeny, PermissionStatus, Scope } from "../protocol/index.ts";
 import { ConflictError } from "../core/errors.ts";
 import type { Pages } from "../core/page.ts";
 import type { RequestOptions } from "../core/request.ts";
@@ -15,6 +15,8 @@ export interface PermissionApproveParams {
   reason?: string | undefined;
   /** `once` (default), for the rest of the task, or for the rest of the session. */
   scope?: Scope | undefined;
+  /** Of a request of the tool `budget`: the caps from now on; absent: the same again. */
+  budget?: Partial<BudgetCaps> | undefined;
 }
 
 /** Permission requests of the key's tenant. Answering needs the scope `approve`. */

@@ -40,6 +40,8 @@ export const modelKeyOptions = {   apiKeyEnv: text("NAME", "variable that holds 
 
 export const baseUrlOption = { baseUrl: text("URL", "where the key is valid, if not at the provider itself: https://openrouter.ai/api/v1, …") };
 
+export const agentConfigOption = { agentConfig: text("NAME", "a config of the tenant with the model provider's key, instead of a key of one's own") };
+
 const USUAL: Readonly<Record<string, string>> = { claude: "ANTHROPIC_API_KEY", codex: "OPENAI_API_KEY" };
 
 /** The variable that usually holds the key of the agent's provider; marco's provider is chosen by its model. */

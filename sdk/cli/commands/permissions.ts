@@ -6,6 +6,7 @@ import { watchPermissions } from "../follow/watch.ts";
 import { choice, text } from "../option.ts";
 import { permissionColumns, permissionFields } from "../output/views.ts";
 import { listOptions, printList } from "./listing.ts";
+import { budgetOf, budgetOptions } from "./usage.ts";
 
 const PERMISSION = { name: "permission", summary: "id of the permission request (perm_…)" } as const;
 
@@ -34,10 +35,10 @@ export const permissionCommands = [
     name: "permissions approve",
     summary: "Allow what is asked",
     args: [PERMISSION],
-    options: { scope: choice(["once", "turn", "session"], "this call alone, calls like it in this task, or in this session (default once)"), reason: text("TEXT", "why, for the record") },
+    options: { scope: choice(["once", "turn", "session"], "this call alone, calls like it in this task, or in this session (default once)"), ...budgetOptions, reason: text("TEXT", "why, for the record") },
     examples: [["permissions approve perm_… --scope session", "and calls like it, while the session lives"]],
-    async run(context, { permission: id = "" }, { scope, reason }) {
-      const permission = await context.client.permissions.approve(id, { scope, reason });
+    async run(context, { permission: id = "" }, { scope, reason, ...caps }) {
+      const permission = await context.client.permissions.approve(id, { scope, reason, budget: budgetOf(caps) });
       if (context.out.structured) context.out.one(permission, () => []);
       else context.out.note(`Approved ${permission.id} (${permission.decision?.scope ?? scope ?? "once"}).`);
     },

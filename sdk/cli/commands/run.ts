@@ -9,6 +9,7 @@ import { modelKey, readPrompt } from "./input.ts";
 import { sessionOptions } from "./sessions.ts";
 import { isInteractive, taskOptions } from "./tasks.ts";
 import type { Session } from "../../protocol/index.ts";
+import { budgetOf } from "./usage.ts";
 
 const { promptFile, timeout, retries } = taskOptions;
 
@@ -69,6 +70,9 @@ interface Chosen {
   model: string | undefined;
   apiKeyEnv: string | undefined;
   baseUrl: string | undefined;
+  agentConfig: string | undefined;
+  maxCost: string | undefined;
+  maxTokens: string | undefined;
   env: Record<string, string> | undefined;
   pool: string | undefined;
   provider: string | undefined;
@@ -81,7 +85,8 @@ async function create(context: Context, chosen: Chosen, signal: AbortSignal): Pr
   const session = await context.client.sessions.create(
     {
       agent, name: chosen.name, model: chosen.model, pool: chosen.pool, provider: chosen.provider, selector: chosen.selector, env: chosen.env,
-      labels: chosen.label, edit_mode: chosen.editMode, api_key: modelKey(context, agent, chosen.apiKeyEnv, chosen.model), base_url: chosen.baseUrl,
+      labels: chosen.label, edit_mode: chosen.editMode, api_key: chosen.agentConfig ? undefined : modelKey(context, agent, chosen.apiKeyEnv, chosen.model), base_url: chosen.baseUrl,
+      agent_config: chosen.agentConfig, budget: budgetOf(chosen),
     },
     { signal },
   );

@@ -7,9 +7,10 @@ import { defineCommand } from "../command.ts";
 import { UserError } from "../io.ts";
 import { choice, duration, flag, needed, pairs, text, whole, words } from "../option.ts";
 import { sessionColumns, sessionFields } from "../output/views.ts";
-import { baseUrlOption, modelKey, modelKeyOptions } from "./input.ts";
+import { agentConfigOption, baseUrlOption, modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 import { printLog } from "./log.ts";
+import { budgetOf, budgetOptions } from "./usage.ts";
 
 const SESSION = { name: "session", summary: "id of the session (sess_…)" } as const;
 const EDIT_MODES = ["off", "turn", "session"] as const;
@@ -21,6 +22,8 @@ export const sessionOptions = {
   model: text("MODEL", "the agent's model"),
   ...modelKeyOptions,
   ...baseUrlOption,
+  ...agentConfigOption,
+  ...budgetOptions,
   env: pairs("variable for the agent's environment (repeatable)"),
   pool: text("POOL", "pool of hosts to run in (default: default)"),
   provider: text("NAME", "sandbox provider: docker, process, …"),
@@ -53,9 +56,9 @@ export const sessionCommands = [
       ["sessions create --agent claude --name api --label team=web", "with ANTHROPIC_API_KEY of the environment"],
       ["sessions create --agent codex --api-key-env MY_OPENAI_KEY -q", "prints the id alone"],
     ],
-    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, env, pool, provider, selector, editMode, runnerLifecycle, workspace, ...living }) {
+    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, agentConfig, maxCost, maxTokens, env, pool, provider, selector, editMode, runnerLifecycle, workspace, ...living }) {
       const session = await context.client.sessions.create({
-        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl, workspace_id: workspace,
+        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: agentConfig ? undefined : modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl, agent_config: agentConfig, budget: budgetOf({ maxCost, maxTokens }), workspace_id: workspace,
         ...livingOf(living),
       });
       if (context.out.quiet && !context.out.structured) context.out.line(session.id);
