@@ -72,6 +72,52 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     expect(of(log, "run.status").map(({ status }) => status)).toEqual(["assigned", "running", "lost", "assigned", "running", "completed"]);
     expect(said(log)).toEqual(["Bash: approved"]);
   });
+
+  const reach = (id: string, wanted: string) => eventually(`the session is ${wanted}`, async () => (await scene.client.sessions.get(id)).status === wanted);
+
+  it("is paused by the freezer while its agent waits, and the same process goes on", async () => {
+    const session = await scene.session();
+    const task = await scene.task(session, steps(["ask", "Bash", { command: "curl https://example.org" }], ["text", "the same process"]));
+    const asked = await scene.asked(task);
+    const { runner } = await scene.client.sessions.get(session.id);
+    const container = engine.getContainer(`marionette-${runner?.id}`);
+    await scene.client.sessions.suspend(session.id, { strategy: "pause" });
+    await reach(session.id, "suspended");
+    expect((await container.inspect()).State).toMatchObject({ Paused: true });
+    await scene.client.permissions.approve(asked.id);
+    expect(await scene.end(task)).toMatchObject({ status: "completed", attempts: 1 });
+    expect(said(await scene.log(task))).toEqual(["Bash: approved", "the same process"]);
+    expect((await scene.client.sessions.get(session.id)).runner?.id).toBe(runner?.id);
+    await scene.client.sessions.terminate(session.id);
+  }, 60_000);
+
+  it("is saved by a commit without its memory, and a new container goes on from there", async () => {
+    const session = await scene.session();
+    const task = await scene.task(session, steps(["write", "kept.txt", "kept"], ["ask", "Bash", { command: "curl https://example.org" }], ["text", "on"]));
+    const asked = await scene.asked(task);
+    const { runner } = await scene.client.sessions.get(session.id);
+    await scene.client.sessions.suspend(session.id, { strategy: "snapshot" });
+    await reach(session.id, "suspended");
+    expect(await engine.getContainer(`marionette-${runner?.id}`).inspect().then(() => true, () => false)).toBe(false);
+    expect(await engine.getImage(`marionette-saved:${runner?.id}`).inspect()).toBeTruthy();
+    await scene.client.permissions.approve(asked.id);
+    expect(await scene.end(task)).toMatchObject({ status: "completed", attempts: 2 });
+    const log = await scene.log(task);
+    expect(of(log, "permission.requested")).toHaveLength(1);
+    expect(said(log).at(-1)).toBe("on");
+    await scene.client.sessions.terminate(session.id);
+    await eventually("nothing saved is left", () => engine.getImage(`marionette-saved:${runner?.id}`).inspect().then(() => false, () => true));
+  }, 90_000);
+
+  it("brings its files back on a host that has none of them", async () => {
+    const session = await scene.session();
+    await scene.end(await scene.task(session, steps(["write", "kept.txt", "kept"])));
+    await scene.client.sessions.suspend(session.id, { strategy: "terminate" });
+    await reach(session.id, "suspended");
+    expect(await scene.end(await scene.task(session, steps(["text", "again"])))).toMatchObject({ status: "completed" });
+    expect(await scene.client.sessions.files.text(session.id, "kept.txt")).toBe("kept");
+    await scene.client.sessions.terminate(session.id);
+  }, 60_000);
 });
 
 describe("a session that wants a container where there can be none", () => {
