@@ -5,6 +5,7 @@ export { poolObject } from "./pool/object.ts";
 export * from "./model-rpc.ts";
 export * from "./ports.ts";
 export * from "./rpc.ts";
+export * from "./schedule-rpc.ts";
 export type { CallReport, ModelCall } from "./session/budget.ts";
 export { sessionObject } from "./session/object.ts";
 export { storageObject } from "./storage/object.ts";

@@ -1,6 +1,6 @@
 /** Owns what objects need from outside: their bindings and the ports that the worker passes in, so that no arrow runs up to the database. */
 
-import type { Host, ModelRequest, Permission, Run, Runner, Session, Task } from "../sdk/protocol/index.ts";
+import type { Host, ModelRequest, Permission, Run, Runner, Schedule, Session, Task } from "../sdk/protocol/index.ts";
 import type { HostRpc, PoolRpc, SessionRpc, TenantRpc } from "./rpc.ts";
 import type { Bucket, StorageRpc } from "./storage/rpc.ts";
 
@@ -24,6 +24,7 @@ export type Row =
   | { resource: "run"; value: Run }
   | { resource: "permission"; value: Permission }
   | { resource: "runner"; value: Runner }
+  | { resource: "schedule"; value: Schedule }
   | { resource: "host"; value: Host };
 
 /** Where rows of live resources are copied to. May throw; the outbox tries again. */

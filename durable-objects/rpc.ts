@@ -6,6 +6,7 @@ import type {
   SpawnSpec, Suspended, SuspendStrategy, Task, TaskCreate,
 } from "../sdk/protocol/index.ts";
 import type { SessionGatewayRpc, TenantGatewayRpc } from "./model-rpc.ts";
+import type { SessionScheduleRpc } from "./schedule-rpc.ts";
 
 /** Who calls. An object answers `not_found` where `tenant_id` is not its own. */
 export interface Actor {
@@ -44,7 +45,7 @@ export interface ForkSource extends ForkOrigin {
   input: SessionCreate;
 }
 
-export interface SessionRpc extends SessionGatewayRpc {
+export interface SessionRpc extends SessionGatewayRpc, SessionScheduleRpc {
   /** Idempotent by id: a second create of the same id answers the session as it is. */
   create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: SessionOrigin): Promise<Result<Session>>;
   read(actor: Actor): Promise<Result<Session>>;

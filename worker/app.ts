@@ -26,6 +26,7 @@ import { linkRoutes } from "./routes/links.ts";
 import { permissionRoutes } from "./routes/permissions.ts";
 import { runnerRoutes } from "./routes/runners.ts";
 import { capsuleRoutes } from "./routes/capsules.ts";
+import { scheduleRoutes } from "./routes/schedules.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { signInRoutes } from "./routes/sign-in.ts";
 import { taskRoutes } from "./routes/tasks.ts";
@@ -57,7 +58,7 @@ const anyOrigin = cors({
 function api(cache: KeyCache): App {
   const app = room();
   app.use(authenticated(cache), bounded);
-  for (const routes of [sessionRoutes, capsuleRoutes, historyRoutes, doctorRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
+  for (const routes of [sessionRoutes, capsuleRoutes, scheduleRoutes, historyRoutes, doctorRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
   keyRoutes(app, cache);
   return app;
 }

@@ -5,7 +5,7 @@ import type { BatchItem } from "drizzle-orm/batch";
 import type { AnyPgColumn, AnyPgTable } from "drizzle-orm/pg-core";
 import type { Projection, Row } from "../../durable-objects/index.ts";
 import type { Database } from "./client.ts";
-import { hosts, permissions, runners, sessions, taskRuns, tasks, workspaces } from "./schema.ts";
+import { hosts, permissions, runners, schedules, sessions, taskRuns, tasks, workspaces } from "./schema.ts";
 
 /** Rows and characters of one statement: well below 65,535 parameters and the endpoint's largest request. */
 const MAX_ROWS = 500;
@@ -78,6 +78,7 @@ function statements(db: Database, rows: Row[]): BatchItem<"pg">[] {
     ...groups(of(rows, "run")).map((group) => db.insert(taskRuns).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, task_id: v.task_id }))).onConflictDoUpdate(newer(taskRuns))),
     ...groups(of(rows, "permission")).map((group) => db.insert(permissions).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, task_id: v.task_id, risk: v.risk }))).onConflictDoUpdate(newer(permissions))),
     ...groups(of(rows, "runner")).map((group) => db.insert(runners).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, host_id: v.host_id, pool: v.pool }))).onConflictDoUpdate(newer(runners))),
+    ...groups(of(rows, "schedule")).map((group) => db.insert(schedules).values(group.map((v) => ({ ...base(v), status: v.status, session_id: v.session_id, labels: v.labels }))).onConflictDoUpdate(newer(schedules))),
     ...groups(of(rows, "host")).map((group) => db.insert(hosts).values(group.map((v) => ({ ...base(v), status: v.status, pool: v.pool }))).onConflictDoUpdate(newer(hosts))),
   ];
 }

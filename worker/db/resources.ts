@@ -1,16 +1,17 @@
 /** Owns the lists of copied resources: what each noun can be filtered by. */
 
-import { eq, sql, type SQL } from "drizzle-orm";
+import { eq, ne, sql, type SQL } from "drizzle-orm";
 import type { AnyPgColumn } from "drizzle-orm/pg-core";
-import type { Host, Page, PageQuery, Permission, PermissionStatus, Runner, RunnerStatus, Session, SessionStatus, Task, TaskStatus } from "../../sdk/protocol/index.ts";
+import type { Host, Page, PageQuery, Permission, PermissionStatus, Runner, RunnerStatus, Schedule, ScheduleStatus, Session, SessionStatus, Task, TaskStatus } from "../../sdk/protocol/index.ts";
 import type { Database } from "./client.ts";
 import { readPage } from "./page.ts";
-import { hosts, permissions, runners, sessions, tasks } from "./schema.ts";
+import { hosts, permissions, runners, schedules, sessions, tasks } from "./schema.ts";
 
 type SessionFilter = PageQuery & { status?: SessionStatus | undefined; labels?: Record<string, string> | undefined };
 type TaskFilter = PageQuery & { status?: TaskStatus | undefined; session_id?: string | undefined; labels?: Record<string, string> | undefined };
 type PermissionFilter = PageQuery & { status?: PermissionStatus | undefined; session_id?: string | undefined };
 type RunnerFilter = PageQuery & { status?: RunnerStatus | undefined; pool?: string | undefined; session_id?: string | undefined };
+type ScheduleFilter = PageQuery & { status?: ScheduleStatus | undefined; session_id?: string | undefined; labels?: Record<string, string> | undefined };
 type HostFilter = PageQuery & { status?: Host["status"] | undefined; pool?: string | undefined };
 
 function where(...conditions: [AnyPgColumn, string | undefined][]): SQL[] {
@@ -35,6 +36,9 @@ export function resourcesOf(db: Database) {
       readPage(db, runners, where([runners.tenant_id, tenantId], [runners.status, filter.status], [runners.pool, filter.pool], [runners.session_id, filter.session_id]), filter),
     runner: async (tenantId: string, id: string): Promise<Runner | null> =>
       (await readPage<Runner>(db, runners, where([runners.tenant_id, tenantId], [runners.id, id]), { limit: 1 })).items[0] ?? null,
+    /** Without the deleted. */
+    schedules: (tenantId: string, filter: ScheduleFilter): Promise<Page<Schedule>> =>
+      readPage(db, schedules, [...where([schedules.tenant_id, tenantId], [schedules.status, filter.status], [schedules.session_id, filter.session_id]), ne(schedules.status, "deleted"), ...having(schedules.labels, filter.labels)], filter),
     hosts: (tenantId: string, filter: HostFilter): Promise<Page<Host>> =>
       readPage(db, hosts, where([hosts.tenant_id, tenantId], [hosts.status, filter.status], [hosts.pool, filter.pool]), filter),
   };

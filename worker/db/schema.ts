@@ -1,6 +1,6 @@
 /** Owns the tables of Postgres: records of tenants and their keys, and copies of live resources for lists. */
 
-import type { Host, KeyScope, Limits, ModelPrice, ModelRequest, Permission, ProviderApi, Run, Runner, Session, Task } from "../../sdk/protocol/index.ts";
+import type { Host, KeyScope, Limits, ModelPrice, ModelRequest, Permission, ProviderApi, Run, Runner, Schedule, Session, Task } from "../../sdk/protocol/index.ts";
 import { bigint, boolean, doublePrecision, index, integer, json, jsonb, pgTable, primaryKey, text, timestamp, uniqueIndex } from "drizzle-orm/pg-core";
 
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
@@ -99,6 +99,11 @@ export const runners = pgTable("runners", { ...copied<Runner>(), session_id: tex
 
 export const hosts = pgTable("hosts", { ...copied<Host>(), pool: text().notNull() }, (t) => [
   index("hosts_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
+]);
+
+/** A deleted one keeps its row, which no list shows: a late copy must not bring it back. */
+export const schedules = pgTable("schedules", { ...copied<Schedule>(), session_id: text().notNull(), labels: jsonb().$type<Record<string, string>>().notNull() }, (t) => [
+  index("schedules_newest").on(t.tenant_id, t.created_at.desc(), t.id.desc()),
 ]);
 
 /** The keys under which a tenant's bytes are sealed, each wrapped by the deployment's key. */

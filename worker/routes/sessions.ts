@@ -1,7 +1,7 @@
 /** Owns the routes of sessions: create, list, read, change, end, and their log. */
 
 import { createRoute } from "@hono/zod-openapi";
-import { sessionStub, storageStub } from "../../durable-objects/index.ts";
+import { sessionStub, storageStub, type Row } from "../../durable-objects/index.ts";
 import { sessionCreate, sessionPatch, sessionStatus, type Session as SessionValue } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
@@ -43,19 +43,22 @@ const events = createRoute({
 /** Longest that a create waits for its row to be in the lists. */
 const LISTED_WITHIN_MS = 1_000;
 
-/** Copies a session into the lists now; its object's outbox does the same a little later, and for good. */
-export async function listed(c: Ctx, session: SessionValue): Promise<void> {
-  const copied = c.get("records").projection.apply([{ resource: "session", value: session }]).catch(() => {
-    c.get("log").warn("session not listed yet", { request_id: c.get("request_id"), session: session.id });
+/** Copies rows into the lists now; their object's outbox does the same a little later, and for good. */
+export async function copied(c: Ctx, rows: Row[]): Promise<void> {
+  const done = c.get("records").projection.apply(rows).catch(() => {
+    c.get("log").warn("not listed yet", { request_id: c.get("request_id"), ids: rows.map(({ value }) => value.id).join(" ") });
   });
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, LISTED_WITHIN_MS);
-  await Promise.race([copied, promise]);
+  await Promise.race([done, promise]);
   clearTimeout(timer);
+}
+export function listed(c: Ctx, session: SessionValue): Promise<void> {
+  return copied(c, [{ resource: "session", value: session }]);
 }
 
 /** What a workspace that was there before holds, for the session's first runner to restore. */
-async function headOf(c: Ctx, workspaceId: string | undefined): Promise<{ manifest_id: string } | undefined> {
+export async function headOf(c: Ctx, workspaceId: string | undefined): Promise<{ manifest_id: string } | undefined> {
   if (workspaceId === undefined) return undefined;
   return (await storageStub(c.env, actorOf(c).tenant_id).head(workspaceId)) ?? undefined;
 }

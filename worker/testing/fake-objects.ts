@@ -6,7 +6,8 @@ import {
   sessionCreate, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
   type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
-import { FakeBudgets, FakeGateway } from "./fake-gateway.ts";
+import { FakeBudgets } from "./fake-gateway.ts";
+import { FakeSchedules } from "./fake-schedules.ts";
 import { FakeStorage } from "./fake-storage.ts";
 
 const noUsage = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: null };
@@ -22,7 +23,7 @@ function socket(): { response: Response; server: WebSocket } {
 type SessionCalls = Omit<SessionRpc, "leaseGranted" | "leaseQueued" | "leaseWanted" | "runnerGone">;
 
 /** A session that does nothing by itself: tests put events and permissions into it. */
-export class FakeSession extends FakeGateway implements SessionCalls {
+export class FakeSession extends FakeSchedules implements SessionCalls {
   session: Session | null = null;
   readonly tasks = new Map<string, Task>();
   readonly permissions = new Map<string, Permission>();

@@ -82,6 +82,10 @@ export function memoryRecords(): Records & { down: Error | null; keyReads: numbe
       permissions: list("permission"),
       runners: list("runner"),
       runner: async (tenantId, id) => values("runner", tenantId, {}).find((each) => each.id === id) ?? null,
+      schedules: async (tenantId, filter) => {
+        up();
+        return pageOf(values("schedule", tenantId, filter).filter(({ status }) => status !== "deleted"), filter);
+      },
       hosts: list("host"),
     },
     access: {
