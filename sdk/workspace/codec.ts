@@ -1,6 +1,6 @@
 /** Owns how a chunk and a manifest travel: zstd at the format's level, named by the SHA-256 of the compressed bytes. */
 
-import { createHash, hash } from "node:crypto";
+import * as crypto from "node:crypto";
 import { promisify } from "node:util";
 import * as zlib from "node:zlib";
 import { Failure } from "../protocol/errors.ts";
@@ -12,7 +12,8 @@ const LEVEL = 3;
 /** What zstd may need beyond the bytes themselves (its own bound, rounded up). */
 const SLACK = 64 * 1024;
 
-// mctl runs on Node 20, which has no zstd: it is looked up when it is needed, not when this file is loaded.
+// mctl runs on Node 20, which has no zstd (and, at first, no one-step hash): they are looked up when they are needed, not when this file is loaded.
+const { hash } = crypto as Partial<typeof crypto>;
 const { zstdCompress, zstdDecompress } = zlib as Partial<typeof zlib>;
 
 function needed<T>(of: T | undefined): T {
@@ -27,7 +28,7 @@ export function requireZstd(): void {
 
 /** Hex SHA-256 of bytes. */
 export function sha256(bytes: Uint8Array): string {
-  return hash ? hash("sha256", bytes, "hex") : createHash("sha256").update(bytes).digest("hex");
+  return hash ? hash("sha256", bytes, "hex") : crypto.createHash("sha256").update(bytes).digest("hex");
 }
 
 /** Compresses in the thread pool, in one step: an output of 16 KiB at a time would go through the event loop for each. */
