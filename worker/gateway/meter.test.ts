@@ -1,0 +1,163 @@
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { ModelApi } from "../../sdk/protocol/index.ts";
+import { isPrivateHost } from "./addresses.ts";
+import { doorOf, join, kindOf } from "./doors.ts";
+import { largestOf } from "./estimate.ts";
+import { Meter } from "./meter.ts";
+import { BOOK, costOf, matches, NO_TOKENS, priceOf } from "./prices.ts";
+import { askingForUsage } from "./request.ts";
+import { waitFor } from "./retry.ts";
+import { UnaskedUsage } from "./unasked.ts";
+import { usageCsv } from "./usage-csv.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const sse = (...events: object[]) => events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("");
+const metered = (api: ModelApi, text: string, stream = true) => {
+  const meter = new Meter(api, stream, 400);
+  meter.feed(bytes(text));
+  return meter.end();
+};
+
+const STREAMS: [ModelApi, string, object][] = [
+  ["anthropic.messages", sse(
+    { type: "message_start", message: { model: "claude-x", usage: { input_tokens: 3, cache_creation_input_tokens: 20, cache_read_input_tokens: 100, output_tokens: 1, cache_creation: { ephemeral_1h_input_tokens: 5 } } } },
+    { type: "content_block_delta", delta: { type: "text_delta", text: 'says "usage":{ and {"output_tokens":999}' } },
+    { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 42 } }, { type: "message_stop" },
+  ), { model: "claude-x", stop_reason: "end_turn", whole: true, estimated: false, tokens: { input: 3, output: 42, cache_read: 100, cache_write: 20, cache_write_1h: 5, reasoning: 0 } }],
+  ["openai.responses", sse(
+    { type: "response.created", response: { model: "gpt-x", usage: null } }, { type: "response.output_text.delta", delta: "hello" },
+    { type: "response.completed", response: { model: "gpt-x", status: "completed", usage: { input_tokens: 100, input_tokens_details: { cached_tokens: 60 }, output_tokens: 30, output_tokens_details: { reasoning_tokens: 12 } } } },
+  ), { model: "gpt-x", stop_reason: "completed", whole: true, estimated: false, tokens: { input: 40, output: 30, cache_read: 60, cache_write: 0, cache_write_1h: 0, reasoning: 12 } }],
+  ["openai.chat", `${sse(
+    { model: "gpt-y", choices: [{ delta: { content: "hello" } }] }, { model: "gpt-y", choices: [{ delta: {}, finish_reason: "stop" }] },
+    { model: "gpt-y", choices: [], usage: { prompt_tokens: 10, completion_tokens: 5, prompt_tokens_details: { cached_tokens: 4 } } },
+  )}data: [DONE]\n\n`, { model: "gpt-y", stop_reason: "stop", whole: true, estimated: false, tokens: { input: 6, output: 5, cache_read: 4, cache_write: 0, cache_write_1h: 0, reasoning: 0 } }],
+];
+
+describe("the meter", () => {
+  it.each(STREAMS)("reads %s's count, wherever the pieces are cut", (api, text, counted) => {
+    expect(metered(api, text)).toMatchObject(counted);
+    fc.assert(
+      fc.property(fc.array(fc.nat(text.length), { maxLength: 30 }), (cuts) => {
+        const meter = new Meter(api, true, 400);
+        const whole = bytes(text);
+        let from = 0;
+        for (const to of [...cuts.toSorted((a, b) => a - b), whole.length]) {
+          meter.feed(whole.subarray(from, to));
+          from = Math.max(from, to);
+        }
+        expect(meter.end()).toMatchObject(counted);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it.each(STREAMS)("estimates %s where the end is missing", (api, text) => {
+    const cut = metered(api, text.slice(0, text.indexOf("\n\n", text.indexOf("\n\n") + 2) + 2));
+    expect(cut).toMatchObject({ estimated: true, whole: false });
+    expect(cut.tokens.output).toBeGreaterThan(0);
+    expect(cut.tokens.input + cut.tokens.cache_read).toBeGreaterThan(0);
+  });
+
+  it("takes any bytes without failing, and no count that is none", () => {
+    const words = fc.constantFrom("data: ", "\n", "\r\n", '{"usage":{', '"output_tokens":', "-5", "1e999", '"message_delta"', "[DONE]", "}}", '"type":');
+    fc.assert(
+      fc.property(fc.constantFrom<ModelApi>("anthropic.messages", "openai.responses", "openai.chat", "other"), fc.boolean(), fc.array(fc.oneof(words, fc.string()), { maxLength: 60 }), (api, stream, parts) => {
+        const { tokens } = metered(api, parts.join(""), stream);
+        for (const value of Object.values(tokens)) expect(Number.isSafeInteger(value) && value >= 0).toBe(true);
+      }),
+    );
+  });
+});
+
+describe("prices", () => {
+  it("prefer the longest match, and the tenant's own before all", () => {
+    expect(priceOf("claude-opus-4-5-20251101", []).price?.input).toBe(5);
+    expect(priceOf("claude-opus-4-1", []).price?.input).toBe(15);
+    expect(priceOf("claude-opus-9", []).price).toBeNull();
+    expect(priceOf("claude-opus-4-5", [{ match: "claude*", input: 1, output: 1 }])).toMatchObject({ price: { input: 1 }, version: `${BOOK.version}+tenant` });
+  });
+  it("count each kind of token by itself", () => {
+    const price = { match: "m", input: 3, output: 15, cache_read: 0.3, cache_write: 3.75, cache_write_1h: 6 };
+    expect(costOf(price, { input: 1_000, output: 2_000, cache_read: 10_000, cache_write: 500, cache_write_1h: 100, reasoning: 500 })).toBeCloseTo((3_000 + 30_000 + 3_000 + 400 * 3.75 + 600) / 1e6, 12);
+    expect(costOf({ match: "m", input: 2, output: 4 }, { ...NO_TOKENS, cache_read: 10 })).toBeCloseTo(20 / 1e6, 12);
+  });
+  it("match names as written, with stars for any run of characters", () => {
+    for (const [pattern, name, is] of [["a", "a", true], ["a", "ab", false], ["a*", "ab", true], ["a*c", "abbc", true], ["a*c*", "acx", true], ["*", "", true], ["a*a", "a", false]] as const) expect(matches(pattern, name), `${pattern} ${name}`).toBe(is);
+  });
+  it("never let a call cost more than was reserved for what it says of itself", () => {
+    const price = priceOf("claude-sonnet-4-5", []);
+    const text = "plain words of a request. ".repeat(200);
+    const largest = largestOf({ bytes: text.length, max_output_tokens: 100, answers: 1, linked: 0 }, price);
+    const real = costOf(price.price ?? BOOK.models[0] ?? { match: "", input: 0, output: 0 }, { ...NO_TOKENS, cache_write: text.length / 3, cache_write_1h: text.length / 3, output: 100 });
+    expect(largest.cost_usd).toBeGreaterThan(real);
+  });
+});
+
+describe("doors", () => {
+  it("open to three kinds of paths and no others", () => {
+    expect(doorOf("/gateway/anthropic/v1/messages")).toEqual({ kind: "anthropic", config: null, path: "/v1/messages" });
+    expect(doorOf("/gateway/compatible/house/chat/completions")).toEqual({ kind: "compatible", config: "house", path: "/chat/completions" });
+    for (const path of ["/gateway", "/gateway/google/x", "/gateway/compatible", "/gateway/anthropic/../admin", "/gateway/openai/%2e%2e%2f", "/gateway/openai/a%5Cb", "/gateway/compatible/a b/x"]) expect(doorOf(path), path).toBeNull();
+  });
+  it("join addresses and paths as their writers mean them", () => {
+    expect(join("https://api.openai.com/v1", "/v1/responses", "?a=1")).toBe("https://api.openai.com/v1/responses?a=1");
+    expect(join("https://api.openai.com/v1/", "/responses", "")).toBe("https://api.openai.com/v1/responses");
+    expect(join("https://api.anthropic.com", "/v1/messages", "")).toBe("https://api.anthropic.com/v1/messages");
+  });
+  it("tell what is metered from what is free and what is neither", () => {
+    expect(kindOf("POST", "/v1/messages")).toEqual({ api: "anthropic.messages", carried: "metered" });
+    expect(kindOf("POST", "/v1/messages/count_tokens").carried).toBe("free");
+    expect(kindOf("GET", "/v1/models").carried).toBe("free");
+    expect(kindOf("POST", "/v1/messages/batches").carried).toBe("blind");
+  });
+});
+
+describe("private addresses", () => {
+  const hostOf = (url: string) => new URL(url).hostname;
+  it.each(["http://127.0.0.1", "http://2130706433", "http://0x7f.1", "http://localhost", "http://db", "http://x.internal", "http://10.1.2.3", "http://169.254.169.254", "http://[::1]", "http://[::ffff:10.0.0.1]", "http://[fd00::1]", "http://[fe80::1]", "http://[64:ff9b::7f00:1]", "http://192.168.0.1.", "http://100.64.0.1"])("are seen in %s", (url) => {
+    expect(isPrivateHost(hostOf(url))).toBe(true);
+  });
+  it.each(["https://api.anthropic.com", "https://8.8.8.8", "https://[2606:4700::1111]", "https://172.32.0.1"])("are not seen in %s", (url) => {
+    expect(isPrivateHost(hostOf(url))).toBe(false);
+  });
+});
+
+describe("a stream whose usage nobody asked for", () => {
+  it("is shown without it, wherever the pieces are cut", () => {
+    const asked = `${sse({ id: 1, choices: [{ delta: { content: "a" } }], usage: null }, { id: 1, choices: [], usage: { prompt_tokens: 1 } })}data: [DONE]\n\n`;
+    const shown = `${sse({ id: 1, choices: [{ delta: { content: "a" } }] })}data: [DONE]\n\n`;
+    fc.assert(
+      fc.property(fc.array(fc.nat(asked.length), { maxLength: 12 }), (cuts) => {
+        const hide = new UnaskedUsage();
+        const whole = bytes(asked);
+        let [from, out] = [0, ""];
+        for (const to of [...cuts.toSorted((a, b) => a - b), whole.length]) {
+          out += new TextDecoder().decode(hide.pass(whole.subarray(from, to)) ?? new Uint8Array());
+          from = Math.max(from, to);
+        }
+        expect(out + new TextDecoder().decode(hide.flush() ?? new Uint8Array())).toBe(shown);
+      }),
+    );
+  });
+  it("is asked for in a body that else stays as it was, byte by byte", () => {
+    expect(new TextDecoder().decode(askingForUsage(bytes(' {"n": 12345678901234567890, "é":1}')))).toBe(' {"stream_options":{"include_usage":true},"n": 12345678901234567890, "é":1}');
+  });
+});
+
+it("a refused call is made again only as upstream says, and not for long", () => {
+  const headers = (entries: Record<string, string>) => new Headers(entries);
+  expect(waitFor(429, headers({ "retry-after": "2" }), 1, 0)).toBe(2_000);
+  expect(waitFor(529, headers({}), 2, 0)).toBe(1_000);
+  expect(waitFor(429, headers({ "retry-after": "600" }), 1, 0)).toBeNull();
+  expect(waitFor(429, headers({}), 3, 0)).toBeNull();
+  expect(waitFor(429, headers({ "x-should-retry": "false" }), 1, 0)).toBeNull();
+  expect(waitFor(500, headers({}), 1, 0)).toBeNull();
+});
+
+it("a cell of a table is no formula", () => {
+  const row = { key: '=cmd|"x"', requests: 1, failed_requests: 0, unpriced_requests: 0, estimated_requests: 0, input_tokens: 1, output_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: 0.5, cache_hit_rate: null, median_duration_ms: null, median_ttft_ms: null };
+  const { key: _, ...total } = row;
+  expect(usageCsv({ group_by: "label:team", from: null, to: null, rows: [row], total }).split("\r\n")[1]).toMatch(/^"'=cmd\|""x""",1,/);
+});
