@@ -6,12 +6,13 @@ import { benchEvents } from "./events.ts";
 import { benchHistory } from "./history.ts";
 import { benchIdle } from "./idle.ts";
 import { benchMarco } from "./marco.ts";
+import { benchRecovery } from "./recovery.ts";
 import { benchStart } from "./start.ts";
 import { benchSuspend } from "./suspend.ts";
 import { print, type Figure } from "./table.ts";
 import { benchWorkspace } from "./workspace.ts";
 
-const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, marco: benchMarco, workspace: benchWorkspace };
+const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, recovery: benchRecovery, marco: benchMarco, workspace: benchWorkspace };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));

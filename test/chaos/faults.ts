@@ -107,7 +107,7 @@ export const FAULTS: readonly Fault[] = [
     },
   },
   {
-    name: "daemon", what: "SIGKILL for a host's daemon; its runners go on, then it is started again", weight: 4,
+    name: "daemon", what: "SIGKILL for a host's daemon; its runners go on, then it is started again", weight: 4, alone: true,
     async strike(stage, random) {
       const place = placeOf(stage, random);
       if (!place) return null;

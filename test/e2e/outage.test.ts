@@ -1,9 +1,19 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type * as z from "zod";
 import { eventPage, permission, session, task } from "../../sdk/protocol/index.ts";
+import { staleRows, verdictOn } from "../chaos/invariants.ts";
+import { subject } from "../chaos/subject.ts";
 import { listOf, type Api } from "../support/api.ts";
+import { lineHostArgs, patientClient } from "../support/chaos.ts";
 import { eventually } from "../support/eventually.ts";
 import { startStack, type Stack } from "../support/stack.ts";
+
+/** How long Postgres is away under load; `OUTAGE_SECONDS=60` for the whole minute. */
+const OUTAGE_MS = Number(process.env["OUTAGE_SECONDS"] ?? 8) * 1_000;
 
 type Events = z.infer<typeof eventPage>["events"];
 
@@ -75,4 +85,43 @@ describe("while parts are gone", () => {
     await eventually("the list knows how it ended", async () => (await api.get(`/tasks?session_id=${id}`, listOf(task))).items.find((each) => each.id === taskId && each.status === "completed"));
     await ended(taskId);
   });
+
+  it("with Postgres gone for a while under load, sessions do not notice, what needs it says when to come again, and afterwards every row is right", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "marionette-outage-"));
+    try {
+      await stack.host({ pool: "load", args: await lineHostArgs(dir), env: { PATH: process.env["PATH"] ?? "" } });
+      const client = patientClient(stack);
+      const subjects = await Promise.all(Array.from({ length: 6 }, () => subject(stack, client, { pool: "load" })));
+      let over = false;
+      // Nobody is asked: an answer needs a key, and a key that is not believed yet needs the database.
+      const driven = Promise.all(subjects.map((each) => each.drive({ lines: 400, ms: 10, ask: false }, () => over)));
+      await eventually("all work", () => subjects.every(({ running }) => running() !== null), 60_000);
+
+      stack.postgres.setAvailable(false);
+      const gone = Date.now() + OUTAGE_MS;
+      const refused = await api.request("GET", "/sessions");
+      expect(refused).toMatchObject({ status: 503, body: { error: { code: "unavailable" } } });
+      expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+      for (let turn = 0; Date.now() < gone; turn++) {
+        const before = subjects.map(({ socket }) => socket.events.length);
+        await eventually(`every session that works goes on (${turn})`, () => subjects.every((each, i) => each.running() === null || each.socket.events.length > (before[i] ?? 0)));
+        await delay(500);
+      }
+      const known = await api.request("GET", "/sessions");
+      expect([known.status, Number(known.headers.get("retry-after")) > 0]).toEqual([503, true]);
+      stack.postgres.setAvailable(true);
+
+      over = true;
+      await driven;
+      expect(await staleRows(client, subjects.map(({ session: { id } }) => id), 60_000)).toEqual([]);
+      const verdicts = await Promise.all(subjects.map((each) => verdictOn(client, each, 400)));
+      expect(verdicts.flatMap(({ broken }) => broken)).toEqual([]);
+      // Nothing was tried again because of it.
+      expect(new Set(verdicts.flatMap(({ runs }) => runs.map(({ status }) => status)))).toEqual(new Set(["completed"]));
+      expect(await staleRows(client, subjects.map(({ session: { id } }) => id), 60_000)).toEqual([]);
+    } finally {
+      stack.postgres.setAvailable(true);
+      await rm(dir, { recursive: true, force: true });
+    }
+  }, OUTAGE_MS + 180_000);
 });
