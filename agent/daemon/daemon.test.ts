@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RpcStub } from "capnweb";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { newId, newToken, type Daemon, type SpawnSpec } from "../../sdk/protocol/index.ts";
+import { newChildId, newId, newToken, type Daemon, type SpawnSpec } from "../../sdk/protocol/index.ts";
 import { openDoor, type TestDoor } from "../../test/support/host-door.ts";
 import { parseConfig } from "../config/file.ts";
 import { runnerSpec } from "../runner/spec.ts";
@@ -181,7 +181,7 @@ describe("a host's daemon", () => {
     await startDaemon("agents: { custom: { mine: { binary: no-such-program } } }");
     const unknown = order("await forever();", { agent: "nobody" });
     expect(await remote().spawn(unknown)).toMatchObject({ ok: true });
-    expect(JSON.parse(await readFile(join(state(unknown), "runner.json"), "utf8"))).toMatchObject({ agent: null, agent_name: "nobody", agent_hint: expect.stringContaining("example, gemini, mine") as string });
+    expect(JSON.parse(await readFile(join(state(unknown), "runner.json"), "utf8"))).toMatchObject({ agent: null, agent_name: "nobody", agent_hint: expect.stringContaining("example, gemini, marco, mine") as string });
     const missing = order("await forever();", { agent: "mine" });
     expect(await remote().spawn(missing)).toMatchObject({ ok: true });
     expect(JSON.parse(await readFile(join(state(missing), "runner.json"), "utf8"))).toMatchObject({ agent: { binary: "no-such-program" } });
@@ -360,5 +360,31 @@ describe("a host's daemon", () => {
     expect([await readdir(join(data, "workspaces")), await readdir(join(data, "sessions"))]).toEqual([[], []]);
     await remote().discardFiles(spec.session_id, spec.workspace_id);
     await expect(remote().discardFiles("..", spec.workspace_id)).rejects.toThrow("not a session id");
+  });
+
+  it("lets its copies go when the session has ended, a capsule holds them and the retention is over; and keeps what is in none", async () => {
+    const first = await startDaemon("retention: 0s");
+    const noted = order(`fs.writeFileSync(spec.state + '/capsule.json', JSON.stringify({ capsule_id: ${JSON.stringify(newChildId("capsule", newId("session", 0), 0))} })); sign('up'); await forever();`);
+    const unknown = order("sign('up'); await forever();");
+    for (const spec of [noted, unknown]) {
+      await remote().spawn(spec);
+      await sign(spec, "up");
+      await remote().destroy(spec.runner_id, "test");
+      await remote().forget(spec.session_id);
+    }
+    await stopDaemon(first, "keep");
+    await startDaemon("retention: 0s");
+    await vi.waitFor(async () => expect(await readdir(join(data, "sessions"))).toEqual([unknown.session_id]), WAIT);
+    await vi.waitFor(async () => expect(await readdir(join(data, "workspaces"))).toEqual([unknown.workspace_id]), WAIT);
+    expect(lines.find((line) => line.includes("files.pruned"))).toContain(noted.session_id);
+    expect(lines.find((line) => line.includes("files.kept"))).toContain(unknown.session_id);
+  });
+
+  it("gives a runner what it is to restore and how large its workspace may be", async () => {
+    await startDaemon();
+    const restore = { capsule_id: null, workspace_manifest_id: newId("manifest", 0), state_manifest_id: null, mode: "exact" as const };
+    const spec = order("await forever();", { restore, workspace_quota_mb: 5 });
+    await remote().spawn(spec);
+    expect(runnerSpec.parse(JSON.parse(await readFile(join(state(spec), "runner.json"), "utf8")))).toMatchObject({ workspace_id: spec.workspace_id, restore, workspace_quota_mb: 5 });
   });
 });

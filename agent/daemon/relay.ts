@@ -62,7 +62,10 @@ function passOn(request: IncomingMessage, response: ServerResponse, target: URL,
   const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !HOP_HEADERS.has(name)));
   const outward = (target.protocol === "https:" ? httpsRequest : httpRequest)(target, { method: request.method, headers, agent });
   outward.on("error", (error) => {
-    if (response.headersSent) return response.destroy();
+    if (response.headersSent) {
+      response.destroy();
+      return;
+    }
     response.writeHead(502, { "content-type": "application/json" }).end(JSON.stringify({ error: { code: "unavailable", message: `the control plane at ${target.host} cannot be reached: ${error.message}` } }));
   });
   outward.on("response", (answer) => {
