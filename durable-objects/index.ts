@@ -1,5 +1,6 @@
 /** Owns the public face of the objects: factories that the worker's entry calls with its ports, stubs, and their RPC signatures. */
 
+export * from "./attachment-rpc.ts";
 export { hostObject } from "./host/object.ts";
 export { poolObject } from "./pool/object.ts";
 export * from "./model-rpc.ts";

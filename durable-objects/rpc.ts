@@ -5,6 +5,7 @@ import type {
   Resumed, Run, RunError, RunnerReport, Session, SessionCreate, SessionFork, SessionHistory, SessionPatch, SessionResume, SessionSuspend, Spawned,
   SpawnSpec, Suspended, SuspendStrategy, Task, TaskCreate,
 } from "../sdk/protocol/index.ts";
+import type { SessionAttachmentRpc } from "./attachment-rpc.ts";
 import type { SessionGatewayRpc, TenantGatewayRpc } from "./model-rpc.ts";
 import type { SessionScheduleRpc } from "./schedule-rpc.ts";
 
@@ -45,7 +46,7 @@ export interface ForkSource extends ForkOrigin {
   input: SessionCreate;
 }
 
-export interface SessionRpc extends SessionGatewayRpc, SessionScheduleRpc {
+export interface SessionRpc extends SessionAttachmentRpc, SessionGatewayRpc, SessionScheduleRpc {
   /** Idempotent by id: a second create of the same id answers the session as it is. */
   create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: SessionOrigin): Promise<Result<Session>>;
   read(actor: Actor): Promise<Result<Session>>;

@@ -7,6 +7,7 @@ import {
 import type { Actor, SessionOrigin, RunClaim } from "../rpc.ts";
 import { CapsuleApi } from "./capsule-api.ts";
 import type { Engine } from "./engine.ts";
+import { ImageApi } from "./images.ts";
 import type { Caller } from "./neighbours.ts";
 import type { Input } from "./state.ts";
 
@@ -21,11 +22,13 @@ export class SessionApi {
   readonly #engine: Engine;
   readonly #caller: Caller;
   readonly capsules: CapsuleApi;
+  readonly images: ImageApi;
 
   constructor(engine: Engine, caller: Caller) {
     this.#engine = engine;
     this.#caller = caller;
     this.capsules = new CapsuleApi(engine);
+    this.images = new ImageApi(engine);
   }
 
   create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate, origin?: SessionOrigin): Result<Session> {
@@ -74,12 +77,15 @@ export class SessionApi {
     return this.#input(actor, { type: "workspace.chosen", manifest_id }) ?? this.read(actor);
   }
 
-  createTask(actor: Actor, id: string, { prompt, ...input }: TaskCreate): Result<Task> {
+  createTask(actor: Actor, id: string, { prompt, attachments = [], ...input }: TaskCreate): Result<Task> {
     const { tasks, state } = this.#engine;
     if (sessionOfChild(id) !== state.session?.id) return UNKNOWN_SESSION;
     const known = tasks.get(id);
     const continued = input.continue_from ? tasks.get(input.continue_from) : null;
-    const failed = this.#input(actor, { type: "task.create", id, input, preview: prompt.slice(0, PREVIEW_CHARS), known, continued }, () => tasks.putPrompt(id, prompt));
+    // Whoever may not see the session hears nothing of its images.
+    const images = this.#owned(actor) ? this.images.of(attachments) : ok([]);
+    if (!images.ok) return images;
+    const failed = this.#input(actor, { type: "task.create", id, input, preview: prompt.slice(0, PREVIEW_CHARS), known, continued, ...(images.value.length > 0 && { images: images.value }) }, () => tasks.putPrompt(id, prompt));
     return failed ?? this.readTask(actor, id);
   }
 

@@ -5,6 +5,7 @@ import { alarmMove, earliest } from "../base/deadlines.ts";
 import { migrate } from "../base/sql.ts";
 import { Requests, REQUEST_TABLES } from "./gateway-requests.ts";
 import { History, HISTORY_TABLES } from "./history.ts";
+import { Images, IMAGE_TABLES } from "./images.ts";
 import { Log, LOG_TABLES, type Block } from "./log.ts";
 import { filterOf } from "./log-filter.ts";
 import { nextDeadline, step } from "./machine.ts";
@@ -44,6 +45,7 @@ export class Engine {
   readonly dirty: Dirty;
   readonly capsules: Capsules;
   readonly requests: Requests;
+  readonly images: Images;
   readonly schedulePrompts: SchedulePrompts;
   readonly #commands: Commands;
   readonly #states: States;
@@ -59,6 +61,7 @@ export class Engine {
     migrate(storage, "history", [HISTORY_TABLES]);
     migrate(storage, "capsules", [CAPSULE_TABLES]);
     migrate(storage, "gateway", [REQUEST_TABLES]);
+    migrate(storage, "images", [IMAGE_TABLES]);
     const { sql } = storage;
     this.storage = storage;
     this.log = new Log(sql);
@@ -71,6 +74,7 @@ export class Engine {
     this.dirty = new Dirty(sql);
     this.capsules = new Capsules(sql);
     this.requests = new Requests(sql);
+    this.images = new Images(sql);
     this.schedulePrompts = new SchedulePrompts(sql);
     this.#commands = new Commands(sql);
     this.#states = new States(sql);

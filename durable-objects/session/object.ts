@@ -2,9 +2,10 @@
 
 import { DurableObject } from "cloudflare:workers";
 import {
-  ERRORS, fail, invalid, logQuery, type BudgetNotice, type Capsule, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Schedule, type ScheduleCreate, type SchedulePatch, type Session, type SessionCreate,
+  ERRORS, fail, invalid, logQuery, type Attachment, type BudgetNotice, type Capsule, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Schedule, type ScheduleCreate, type SchedulePatch, type Session, type SessionCreate,
   type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
+import type { StoredAttachment } from "../attachment-rpc.ts";
 import { earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
 import type { CallGrant, GatewayClaim } from "../model-rpc.ts";
@@ -148,6 +149,12 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async createTask(actor: Actor, taskId: string, input: TaskCreate): Promise<Result<Task>> {
       return this.api.createTask(actor, taskId, input);
+    }
+    async addAttachment(actor: Actor, image: Attachment): Promise<Result<Attachment>> {
+      return this.api.images.add(actor, image);
+    }
+    async readAttachment(actor: Actor, id: string): Promise<Result<StoredAttachment>> {
+      return this.api.images.read(actor, id);
     }
     async readTask(actor: Actor, taskId: string): Promise<Result<Task>> {
       return this.api.readTask(actor, taskId);

@@ -180,7 +180,8 @@ export class RunnerLink {
     const { session, rules } = this.#engine.state;
     if (body.kind === "task.start") {
       const { notice, interrupted, carried, ...rest } = body;
-      const more = version < CAPSULE_VERSION ? {} : { ...(notice !== undefined && { notice }), ...(interrupted && { interrupted }), ...(carried && { carried: this.#carried(carried) }) };
+      const { attachments } = this.#engine.tasks.get(body.task_id) ?? {};
+      const more = version < CAPSULE_VERSION ? {} : { ...(notice !== undefined && { notice }), ...(interrupted && { interrupted }), ...(carried && { carried: this.#carried(carried) }), ...(attachments && { attachments }) };
       return { type: "command", id, epoch, body: { ...rest, ...more, prompt: this.#engine.tasks.prompt(body.task_id) } };
     }
     if (body.kind === "settings") return { type: "command", id, epoch, body: { kind: "settings", settings: { edit_mode: session?.edit_mode ?? "off", rules: [...rules] } } };

@@ -260,7 +260,7 @@ export type Input =
   | { type: "session.terminate"; by: string }
   /** Its events are in the archive, under this head. */
   | { type: "session.archived"; archive: SessionArchive }
-  | { type: "task.create"; id: string; input: Omit<TaskCreate, "prompt">; preview: string; known: TaskRecord | null; continued: TaskRecord | null; /** Begins a fresh conversation. */ fresh?: boolean }
+  | { type: "task.create"; id: string; input: Omit<TaskCreate, "prompt">; preview: string; known: TaskRecord | null; continued: TaskRecord | null; /** Begins a fresh conversation. */ fresh?: boolean; images?: Task["attachments"] }
   | { type: "task.cancel"; id: string; by: string; known: TaskRecord | null }
   | { type: "task.retry"; id: string; known: TaskRecord | null }
   | { type: "task.execute"; id: string; known: TaskRecord | null }

@@ -18,7 +18,7 @@ const PATIENCE_MS = 5_000;
 const MAX_LOSSES = 3;
 const BEHIND = "the tasks before it";
 
-export function createTask(work: Work, { id, input, preview, known, continued, fresh }: Extract<Input, { type: "task.create" }>): void {
+export function createTask(work: Work, { id, input, preview, known, continued, fresh, images }: Extract<Input, { type: "task.create" }>): void {
   const { session, queue, running } = work.state;
   if (!session || known || queue.some((task) => task.id === id) || running?.task.id === id) return;
   if (session.status === "terminated") return work.refuse("conflict", "the session has ended and takes no more tasks", { status: "terminated" });
@@ -29,11 +29,11 @@ export function createTask(work: Work, { id, input, preview, known, continued, f
   }
   enqueue(work, {
     id, session_id: session.id, tenant_id: session.tenant_id, status: "pending", timeout_seconds: input.timeout_seconds, max_retries: input.max_retries,
-    continue_from: input.continue_from ?? null, labels: input.labels, attempts: 0, run_id: null, result: null, exit_code: null, error: null, usage: null, budget: newTaskBudget(input.budget),
+    continue_from: input.continue_from ?? null, labels: input.labels, ...(images && { attachments: images }), attempts: 0, run_id: null, result: null, exit_code: null, error: null, usage: null, budget: newTaskBudget(input.budget),
     waiting_for: null, conversation: null, next_attempt_at: null, created_at: work.at, started_at: null, ended_at: null, version: 0,
     order: 0, resume: fresh ? { conversation: null } : continued ? { conversation: continued.conversation } : null, interrupted: null, interruptions: 0, losses: 0,
   });
-  work.log("task.created", { task_id: id, prompt_preview: preview, labels: input.labels }, { task_id: id, run_id: null });
+  work.log("task.created", { task_id: id, prompt_preview: preview, labels: input.labels, ...(images && { attachments: images }) }, { task_id: id, run_id: null });
 }
 
 /** Puts a task at the queue's end. */

@@ -1,6 +1,7 @@
 /** Owns the events of a session's log: their types, their data, and the block in which they travel and are stored. */
 
 import * as z from "zod";
+import { attachment } from "./attachment.ts";
 import { budgetNotice } from "./budget.ts";
 import { capsuleWhy, leftOut, receipt, treeSummary } from "./capsule.ts";
 import { idOf } from "./ids.ts";
@@ -66,7 +67,7 @@ export const eventData = {
   "budget.exceeded": budgetNotice,
   "schedule.run": scheduleNotice,
   "session.status": z.object({ status: sessionStatus, reason: z.string().nullable() }),
-  "task.created": z.object({ task_id: idOf("task"), prompt_preview: z.string(), labels: z.record(z.string(), z.string()) }),
+  "task.created": z.object({ task_id: idOf("task"), prompt_preview: z.string(), labels: z.record(z.string(), z.string()), attachments: z.array(attachment).optional() }),
   "task.status": z.object({ status: taskStatus, attempt: z.number().int(), error: runError.nullable(), reason: z.string().nullable() }),
   "permission.answered": z.object({ permission_id: idOf("permission"), status: z.enum(["approved", "denied", "canceled"]), by: z.string().nullable(), reason: z.string().nullable(), scope }),
   "runner.attached": z.object({ runner_id: idOf("runner"), host_id: idOf("host"), epoch: z.number().int(), provider: z.string(), sandbox: z.string().nullable(), isolation: z.string().nullable() }),

@@ -21,6 +21,7 @@ export const PREFIXES = {
   agent_config: "acfg",
   budget: "bud",
   model_request: "mreq",
+  attachment: "att",
 } as const;
 
 export type Resource = keyof typeof PREFIXES;

@@ -1,6 +1,7 @@
 /** Owns the frames between a runner and its session's object: one WebSocket, JSON, both directions journalled. */
 
 import * as z from "zod";
+import { attachment, MAX_TASK_ATTACHMENTS } from "./attachment.ts";
 import { errorBody } from "./errors.ts";
 import { runnerItem, type RunnerItem } from "./event.ts";
 import { idOf } from "./ids.ts";
@@ -73,6 +74,8 @@ export const commandBody = z.discriminatedUnion("kind", [
     interrupted: z.boolean().optional(),
     /** Questions and answers of the interrupted turn, matched by tool and identical input when the agent asks again. */
     carried: z.array(carriedPermission).max(100).optional(),
+    /** Images that come with the prompt; their bytes are behind `/links/attachments/{session_id}/{id}`. */
+    attachments: z.array(attachment).max(MAX_TASK_ATTACHMENTS).optional(),
   }),
   /**
    * Take a capsule: read the trees, send what is missing, report `workspace.synced` or `workspace.sync_failed` with this id.

@@ -1,6 +1,7 @@
 /** Owns the task and its runs: a prompt given to a session, and every attempt at it. */
 
 import * as z from "zod";
+import { attachment, attachmentIds } from "./attachment.ts";
 import { budgetCaps, budgetState } from "./budget.ts";
 import { idOf } from "./ids.ts";
 import { MAX_PROMPT_CHARS } from "./limits.ts";
@@ -24,6 +25,8 @@ export const taskCreate = z.strictObject({
   labels: labels.default({}),
   /** Caps on what the task's model calls may spend, over all its runs. */
   budget: budgetCaps.optional(),
+  /** Ids of images that were sent to its session before; the agent sees them with the prompt. */
+  attachments: attachmentIds.optional(),
 });
 export type TaskCreate = z.infer<typeof taskCreate>;
 
@@ -32,7 +35,7 @@ export const runError = z.object({
   code: z.enum([
     "agent_unknown", "agent_missing", "agent_failed", "agent_crashed", "agent_protocol", "gate_failed", "key_missing",
     "timeout", "canceled", "runner_lost", "host_unavailable", "provider_failed", "image_missing", "output_limit",
-    "suspended", "restore_failed", "sync_failed", "quota_exceeded", "disk_full", "budget_exceeded", "internal",
+    "suspended", "restore_failed", "sync_failed", "quota_exceeded", "disk_full", "budget_exceeded", "attachment_missing", "internal",
   ]),
   message: z.string().max(4_096),
   hint: z.string().max(1_024).optional(),
@@ -59,6 +62,8 @@ export const task = z.object({
   error: runError.nullable(),
   usage: usage.nullable(),
   budget: budgetState.nullable().optional(),
+  /** Images that came with the prompt; absent where none did. */
+  attachments: z.array(attachment).optional(),
   /** Why a pending task waits, in words. */
   waiting_for: z.string().nullable(),
   /** The agent's own conversation id at the end of the task. */

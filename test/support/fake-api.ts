@@ -189,7 +189,7 @@ export class FakeApi {
   }
 
   #give(session: Session, body: unknown): Task {
-    const { budget: _, ...input } = taskCreate.parse(body);
+    const { budget: _, attachments: __, ...input } = taskCreate.parse(body);
     const task: Task = {
       continue_from: null, ...input, id: newChildId("task", session.id, this.#now++), session_id: session.id, tenant_id: session.tenant_id, status: "pending", attempts: 0, run_id: null, result: null, exit_code: null, error: null,
       usage: null, waiting_for: null, conversation: null, next_attempt_at: null, created_at: AT, started_at: null, ended_at: null, version: 1,

@@ -1,9 +1,9 @@
 /** Owns objects that live in memory, for tests of the doors: they remember, answer and stream, and can be made to fail. */
 
-import type { Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
+import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
-  sessionCreate, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
+  sessionCreate, type Attachment, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
   type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import { FakeBudgets } from "./fake-gateway.ts";
@@ -103,6 +103,17 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
     };
     this.tasks.set(taskId, made);
     return ok(made);
+  }
+  readonly images = new Map<string, Attachment>();
+  async addAttachment(actor: Actor, attachment: Attachment): Promise<Result<Attachment>> {
+    if (!this.#mine(actor)) return NOT_HERE;
+    this.images.set(attachment.id, attachment);
+    return ok(attachment);
+  }
+  async readAttachment(actor: Actor, id: string): Promise<Result<StoredAttachment>> {
+    const session = this.#mine(actor);
+    const attachment = session && this.images.get(id);
+    return attachment ? ok({ attachment, workspace_id: session.workspace_id }) : NOT_HERE;
   }
   async readTask(actor: Actor, taskId: string): Promise<Result<Task>> {
     const task = this.#mine(actor) && this.tasks.get(taskId);
