@@ -11,6 +11,7 @@ import { Events } from "./resources/events.ts";
 import { Hosts, Runners } from "./resources/hosts.ts";
 import { Keys, RunnerTokens } from "./resources/keys.ts";
 import { Permissions } from "./resources/permissions.ts";
+import { Schedules } from "./resources/schedules.ts";
 import { Sessions } from "./resources/sessions.ts";
 import { Tasks } from "./resources/tasks.ts";
 import { UsageReports } from "./resources/usage.ts";
@@ -25,6 +26,7 @@ export type MarionetteOptions = TransportOptions;
 export class Marionette {
   readonly sessions: Sessions;
   readonly tasks: Tasks;
+  readonly schedules: Schedules;
   readonly workspaces: Workspaces;
   readonly permissions: Permissions;
   readonly runners: Runners;
@@ -45,6 +47,7 @@ export class Marionette {
     this.#transport = transport;
     this.sessions = new Sessions(transport);
     this.tasks = new Tasks(transport);
+    this.schedules = new Schedules(transport);
     this.workspaces = new Workspaces(transport);
     this.permissions = new Permissions(transport);
     this.runners = new Runners(transport);

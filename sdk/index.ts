@@ -16,11 +16,12 @@ export type { HostListParams, RunnerListParams } from "./resources/hosts.ts";
 export type { KeyCreateParams, RunnerTokenCreateParams } from "./resources/keys.ts";
 export type { LogParams, StreamCallOptions } from "./resources/log.ts";
 export type { PermissionApproveParams, PermissionListParams } from "./resources/permissions.ts";
+export type { ScheduleCreateParams, ScheduleListParams } from "./resources/schedules.ts";
 export type { SessionCreateParams, SessionListParams } from "./resources/sessions.ts";
 export type { TaskCreateParams, TaskListParams } from "./resources/tasks.ts";
 export type { WorkspaceAt, WorkspaceCreateParams, WorkspaceListParams } from "./resources/workspaces.ts";
 export { TASK_ENDED } from "./protocol/task.ts";
 export type {
   AgentConfig, AgentConfigPatch, AgentConfigTest, ApiKey, ApiKeyCreated, Budget, BudgetPatch, MetricsSummary, ModelPrice, ModelRequest, Pricing, UsageReport, UsageRow, UsageTotals, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
-  Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
+  Schedule, SchedulePatch, ScheduleStatus, Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
 } from "./protocol/index.ts";

@@ -54,6 +54,7 @@ export function defineCommand<O extends Readonly<Record<string, Option<unknown>>
 export const NOUNS: Readonly<Record<string, string>> = {
   sessions: "Create, watch and end sessions",
   tasks: "Give sessions prompts and follow them",
+  schedules: "Let agents work by the clock",
   workspaces: "Keep, compare and copy what sessions work on",
   permissions: "Answer what agents ask",
   runners: "See what serves the sessions",

@@ -13,6 +13,7 @@ import { hostCommands, runnerCommands } from "./commands/hosts.ts";
 import { keyCommands } from "./commands/keys.ts";
 import { permissionCommands } from "./commands/permissions.ts";
 import { runCommand } from "./commands/run.ts";
+import { scheduleCommands } from "./commands/schedules.ts";
 import { sessionCommands } from "./commands/sessions.ts";
 import { sessionSuspendCommands } from "./commands/sessions-suspend.ts";
 import { taskCommands } from "./commands/tasks.ts";
@@ -27,7 +28,7 @@ import { neutralise, oneLine, painter, wantsColour } from "./output/terminal.ts"
 import { VERSION } from "./version.ts";
 
 export const commands: readonly Command[] = [
-  runCommand, ...sessionCommands, ...sessionSuspendCommands, exportCommand, ...fileCommands, ...taskCommands, ...workspaceCommands, ...workspaceCopyCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...agentConfigCommands, ...usageCommands, ...configCommands,
+  runCommand, ...sessionCommands, ...sessionSuspendCommands, exportCommand, ...fileCommands, ...taskCommands, ...scheduleCommands, ...workspaceCommands, ...workspaceCopyCommands, ...permissionCommands, ...runnerCommands, ...hostCommands, ...keyCommands, ...agentConfigCommands, ...usageCommands, ...configCommands,
   doctorCommand, completionCommand(() => commands), versionCommand,
 ];
 

@@ -123,6 +123,11 @@ export class Renderer {
         if (event.data.status === "pending") return this.#wait(event.data.reason);
         if (event.data.status === "terminated" || this.#set.verbose) this.#note(paint("dim", `session ${event.data.status}${event.data.reason ? `: ${oneLine(event.data.reason)}` : ""}`));
         return;
+      case "schedule.run": {
+        const { status, by, reason, due_at } = event.data;
+        const words = { started: by ? `run by ${oneLine(by)}` : `run of ${due_at ?? "now"}`, caught_up: "catches up", skipped: `skipped the run of ${due_at ?? "now"}`, stopped: "stopped" }[status];
+        return this.#note(paint(status === "stopped" || status === "skipped" ? "yellow" : "dim", `schedule: ${words}${reason ? `: ${oneLine(reason)}` : ""}`));
+      }
       case "runner.attached":
         this.#waiting = null;
         return this.#note(paint("dim", `runner ready: ${oneLine(event.data.provider)}${event.data.isolation ? `, ${oneLine(event.data.isolation)}` : ""}`));

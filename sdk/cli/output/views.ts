@@ -6,7 +6,7 @@ import type { Style } from "./terminal.ts";
 
 const STATUS: Readonly<Record<string, Style>> = {
   active: "green", suspended: "yellow", suspending: "yellow", resuming: "yellow", running: "green", completed: "green", online: "green", approved: "green", idle: "green", busy: "green",
-  pending: "yellow", starting: "yellow", draining: "yellow", assigned: "yellow", timeout: "red",
+  paused: "yellow", disabled: "red", pending: "yellow", starting: "yellow", draining: "yellow", assigned: "yellow", timeout: "red",
   failed: "red", denied: "red", lost: "red", offline: "red", tainted: "red", canceled: "dim", terminated: "dim", destroyed: "dim",
 };
 /** Colour of a state. */

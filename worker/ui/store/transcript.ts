@@ -206,6 +206,11 @@ export class Transcript {
         return this.#note(event, `Runner attached${event.data.sandbox ? ` in ${event.data.sandbox}` : ""}`, "plain", event.data.isolation);
       case "runner.lost":
         return this.#note(event, `Runner lost: ${event.data.reason}`, "warn");
+      case "schedule.run": {
+        const { status, by, reason } = event.data;
+        const words = { started: by ? `Run by ${by}` : "Run by its schedule", caught_up: "Run to catch up", skipped: "Run skipped", stopped: "Schedule stopped" }[status];
+        return this.#note(event, `${words}${reason ? `: ${reason}` : ""}`, status === "stopped" ? "bad" : status === "skipped" ? "warn" : "plain");
+      }
       case "session.receipt":
         return this.#note(event, "Resumed", "good", event.data.text);
       case "workspace.sync_failed":
