@@ -66,7 +66,9 @@ describe("files", () => {
     expect(sources.map(({ path }) => path).filter((path) => /(^|\/)(utils?|helpers?|common)(\.|\/)/.test(path))).toEqual([]);
   });
   it("hold no `any` and no suppressed checks", () => {
-    const loose = sources.filter(({ path, text }) => path !== "test/arrows.test.ts" && /@ts-(ignore|nocheck)|(:|<|\bas) any\b/.test(text)).map(({ path }) => path);
+    // Prose may say "null: any"; only code is meant.
+    const code = (text: string) => text.replaceAll(/\/\*[\s\S]*?\*\/|(^|[^:])\/\/.*/g, "$1");
+    const loose = sources.filter(({ path, text }) => path !== "test/arrows.test.ts" && (/@ts-(ignore|nocheck)/.test(text) || /(:|<|\bas) any\b/.test(code(text)))).map(({ path }) => path);
     expect(loose).toEqual([]);
   });
 });
