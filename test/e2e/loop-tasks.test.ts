@@ -44,7 +44,7 @@ describe("tasks of a session", () => {
 
   it("end when their time is over, even where the agent never would, and nothing of it is left", async () => {
     const session = await scene.session();
-    const task = await scene.task(session, steps(["fork", true], ASK), { timeout_seconds: 1 });
+    const task = await scene.task(session, steps(["fork", true], ["sleep", 600_000]), { timeout_seconds: 1 });
     expect(await scene.end(task)).toMatchObject({ status: "timeout", error: { code: "timeout" } });
     expect(await scene.end(await scene.task(session, "next"))).toMatchObject({ status: "completed" });
   });
