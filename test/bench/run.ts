@@ -3,6 +3,7 @@
 import { cpus, totalmem } from "node:os";
 import { benchDispatch } from "./dispatch.ts";
 import { benchEvents } from "./events.ts";
+import { benchGateway } from "./gateway.ts";
 import { benchHistory } from "./history.ts";
 import { benchIdle } from "./idle.ts";
 import { benchMarco } from "./marco.ts";
@@ -12,7 +13,7 @@ import { benchSuspend } from "./suspend.ts";
 import { print, type Figure } from "./table.ts";
 import { benchWorkspace } from "./workspace.ts";
 
-const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, recovery: benchRecovery, marco: benchMarco, workspace: benchWorkspace };
+const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, recovery: benchRecovery, gateway: benchGateway, marco: benchMarco, workspace: benchWorkspace };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));
