@@ -12,6 +12,7 @@ import { authenticated, KeyCache, mastered } from "./middleware/auth.ts";
 import { failed, validated } from "./middleware/errors.ts";
 import { bounded, framed } from "./middleware/request.ts";
 import { adminRoutes } from "./routes/admin.ts";
+import { attachmentRoutes } from "./routes/attachments.ts";
 import { agentConfigRoutes } from "./routes/agent-configs.ts";
 import { budgetRoutes } from "./routes/budgets.ts";
 import { busRoutes } from "./routes/bus.ts";
@@ -83,6 +84,7 @@ export function createApp(parts: Parts = { recordsFor }): App {
   app.use("/api/v1/*", async (c, next) => (c.req.header("upgrade") ? next() : anyOrigin(c, next)));
   // Before the API, whose bodies are all JSON.
   workspaceDoors(app, cache);
+  attachmentRoutes(app, cache);
   app.route("/api/v1", api(cache));
   app.route("/admin/api/v1", admin(cache));
   healthRoutes(app);

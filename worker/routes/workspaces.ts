@@ -11,6 +11,7 @@ import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
 import { collectTenant } from "../storage/collecting.ts";
 import { changesOf } from "../storage/trees.ts";
+import { dropAttachments } from "../storage/attachments.ts";
 import { storageOf } from "../storage/storage.ts";
 import { idParam, labelFilter, listQuery } from "./schemas.ts";
 
@@ -103,6 +104,7 @@ export function workspaceRoutes(app: App): void {
     const before = await one(c, row);
     await c.get("records").workspaces.remove(tenant_id, row.id, new Date());
     await reach(() => storageStub(c.env, tenant_id).drop(row.id));
+    await dropAttachments(storageOf(c.env, c.get("records")).objects, tenant_id, row.id);
     return c.json(before, 200);
   });
 

@@ -1,16 +1,19 @@
 /** Owns a tenant's garbage collection from outside its index: workspaces whose retention is over first, then marks and removals. */
 
-import { storageStub, type ObjectsEnv } from "../../durable-objects/index.ts";
+import { storageStub } from "../../durable-objects/index.ts";
 import type { Collection } from "../../sdk/protocol/index.ts";
 import { call, reach } from "../calls.ts";
 import type { Records } from "../db/records.ts";
+import type { Env } from "../env.ts";
 import type { Logger } from "../log.ts";
+import { dropAttachments } from "./attachments.ts";
+import { objectStoreOf } from "./stores.ts";
 
 /** Workspaces and tenants in one query. */
 const PAGE = 200;
 
 /** Throws `conflict` while a collection of the tenant runs, `unavailable` where a part cannot be reached; what was done stays done. */
-export async function collectTenant(env: ObjectsEnv, records: Records, tenantId: string, dryRun: boolean, now: Date): Promise<Collection> {
+export async function collectTenant(env: Env, records: Records, tenantId: string, dryRun: boolean, now: Date): Promise<Collection> {
   let workspaces = 0;
   let manifests = 0;
   for (;;) {
@@ -24,6 +27,7 @@ export async function collectTenant(env: ObjectsEnv, records: Records, tenantId:
     for (const id of expired) {
       // The bytes first: a row that is gone would not be found again.
       manifests += await reach(() => storageStub(env, tenantId).drop(id));
+      await dropAttachments(objectStoreOf(env), tenantId, id);
       if (await records.workspaces.remove(tenantId, id, now)) workspaces++;
     }
     if (expired.length < PAGE) break;
@@ -33,7 +37,7 @@ export async function collectTenant(env: ObjectsEnv, records: Records, tenantId:
 }
 
 /** Every tenant's collection, one after the other; a tenant whose collection fails is logged and left for the next time. */
-export async function collectAll(env: ObjectsEnv, records: Records, log: Logger, now: Date, dryRun = false): Promise<Collection[]> {
+export async function collectAll(env: Env, records: Records, log: Logger, now: Date, dryRun = false): Promise<Collection[]> {
   const done: Collection[] = [];
   for (let after = ""; ; ) {
     const tenants = await records.workspaces.tenants(after, PAGE);
