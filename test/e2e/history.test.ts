@@ -88,7 +88,9 @@ describe("the history of a session that has ended", () => {
     expect(lines.map((line) => JSON.parse(line) as Event)).toEqual(before);
     await stack.controlPlane.kill();
     expect(await storedLog(client, id)).toEqual(before);
+    const old = host.id;
     host.close();
+    await eventually("the old host is seen to be gone", async () => (await client.hosts.get(old)).status === "offline");
     host = await startSpecHost(stack.url, (await stack.admin.createRunnerToken(stack.tenantId, "spec host again")).token);
   }, 120_000);
 

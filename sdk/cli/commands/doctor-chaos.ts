@@ -48,7 +48,7 @@ export async function* chaosChecks(context: Context, place: ChaosPlace): AsyncGe
     const { id } = session as Session;
     yield await trial("a stream that is cut at every third event", () => cutStream(context, id));
     yield await trial("a task that is canceled in mid-run", () => canceled(context, id));
-    yield await trial("a session that is suspended while its agent asks, and resumed by the answer", () => napped(context, id));
+    yield await trial("a session suspended while its agent asks, resumed by the answer", () => napped(context, id));
     yield await trial("the log of all this", () => wholeLog(context, id));
   } finally {
     for (const id of made) await client.sessions.terminate(id).catch(() => {});
