@@ -1,7 +1,7 @@
 /** Owns a world around the machine for its tests: it carries effects out in memory, plays the objects beside it, and checks what must always hold. */
 
 import {
-  newChildId, newId, PLAIN_OFFER, RUN_ENDED, sessionCreate, TASK_ENDED, taskCreate, type Capsule, type EventItem, type Permission, type Run, type SessionCreate, type SuspendOffer, type SuspendStrategy, type Task,
+  newChildId, newId, PLAIN_OFFER, RUN_ENDED, sessionCreate, TASK_ENDED, taskCreate, type Capsule, type EventItem, type LifecycleMode, type Permission, type Run, type SessionCreate, type SuspendOffer, type SuspendStrategy, type Task,
   type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import type { Actor } from "../rpc.ts";
@@ -51,9 +51,9 @@ export class Simulation {
   readonly released = new Set<number>();
   #retrying: string | null = null;
 
-  constructor(input: Partial<SessionCreate> = {}) {
+  constructor(input: Partial<SessionCreate> = {}, lifecycle_mode: LifecycleMode = input.lifecycle_mode ?? "on_demand") {
     const { api_key: _, env: __, ...rest } = sessionCreate.parse({ agent: "example", ...input });
-    this.feed({ type: "session.create", actor: ACTOR, id: SESSION, workspace_id: newId("workspace", T0), input: rest, env_names: [], has_api_key: false });
+    this.feed({ type: "session.create", actor: ACTOR, id: SESSION, workspace_id: newId("workspace", T0), input: { ...rest, lifecycle_mode }, env_names: [], has_api_key: false });
   }
 
   get refused(): string | null {
@@ -210,6 +210,7 @@ export class Simulation {
         must(old?.status === "pending", "only a question that waits goes on waiting");
         return void this.permissions.set(effect.id, { ...(old as Permission), run_id: effect.run_id });
       }
+      case "put.prompt": return void this.created.push(effect.task_id);
       case "put.capsule": return void this.capsules.push(effect.value);
       case "command": {
         must(effect.command.epoch === this.state.counters.epoch || before.attachment?.epoch === effect.command.epoch, "no command of an old epoch");
