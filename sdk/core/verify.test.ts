@@ -40,15 +40,15 @@ describe("a history", () => {
     const { blocks, known } = await historyOf([3, 2, 4]);
     await fc.assert(fc.asyncProperty(fc.nat(2), fc.nat(), fc.integer({ min: 1, max: 255 }), async (which, place, by) => {
       const changed = blocks.map((block) => block.slice());
-      const block = changed[which] as Uint8Array<ArrayBuffer>;
+      const block = changed[which] ?? new Uint8Array();
       block[place % block.length] = (block[place % block.length] ?? 0) ^ by;
       expect((await checked(changed, known)).whole).toBe(false);
     }));
   });
 
   it("of which a block was left out, doubled, swapped, put in from elsewhere or cut off at the end is named", async () => {
-    const { blocks: [a, b, c] = [], known } = await historyOf([3, 2, 4]);
-    const { blocks: [foreign] = [] } = await historyOf([3], newId("session", 2));
+    const { blocks: [a, b, c], known } = await historyOf([3, 2, 4]);
+    const { blocks: [foreign] } = await historyOf([3], newId("session", 2));
     if (!a || !b || !c || !foreign) throw new Error("unreachable");
     const kinds = async (blocks: Uint8Array<ArrayBuffer>[]) => (await checked(blocks, known)).problems.map(({ kind, block }) => `${kind} ${block}`);
     expect(await kinds([a, c])).toContain("cut 3");
@@ -68,7 +68,7 @@ describe("a history", () => {
   });
 
   it("that the server cannot open is told, and nothing behind it is blamed", async () => {
-    const { blocks: [a] = [], known } = await historyOf([3, 2]);
+    const { blocks: [a], known } = await historyOf([3, 2]);
     const check = new HistoryCheck(ID, known);
     if (a) await check.push(a);
     check.unreadable(2, "the bucket has it no more");
@@ -99,7 +99,7 @@ describe("an export", () => {
   });
 
   it("that ends in a failure or in the middle of a line throws, and gives no part of a block", async () => {
-    const { blocks: [a] = [] } = await historyOf([3]);
+    const { blocks: [a] } = await historyOf([3]);
     const text = new TextDecoder().decode(a);
     await expect(all(pieces(bytesOf(`${text}{"error":{"code":"conflict","message":"gone","details":{"block":2}}}\n`), [50]))).rejects.toMatchObject({ code: "conflict", details: { block: 2 } });
     await expect(all(pieces(bytesOf(text.slice(0, -5)), [50]))).rejects.toThrow("middle of a line");

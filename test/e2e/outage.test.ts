@@ -95,7 +95,7 @@ describe("while parts are gone", () => {
       let over = false;
       // Nobody is asked: an answer needs a key, and a key that is not believed yet needs the database.
       const driven = Promise.all(subjects.map((each) => each.drive({ lines: 400, ms: 10, ask: false }, () => over)));
-      await eventually("all work", () => subjects.every(({ running }) => running() !== null), 60_000);
+      await eventually("all work", () => subjects.every((each) => each.running() !== null), 60_000);
 
       stack.postgres.setAvailable(false);
       const gone = Date.now() + OUTAGE_MS;
