@@ -101,7 +101,8 @@ describe("what callers ask", () => {
     expect(again).toMatchObject({ ok: true, value: { agent: "example", has_api_key: true, env_names: ["TOKEN", "BIG"] } });
     expect(JSON.stringify([again, await subject.log()])).not.toMatch(/sk-secret|hidden/);
     const spec = await subject.spawned();
-    expect(spec).toMatchObject({ needs_key: true, secrets: { api_key: "sk-secret" }, env: { TOKEN: "hidden" } });
+    expect(spec).toMatchObject({ needs_key: false, gateway: true, env: { TOKEN: "hidden" } });
+    expect(JSON.stringify(spec)).not.toContain("sk-secret");
     await runInDurableObject(subject.object, (_, state) => {
       const stored = state.storage.sql.exec("select value from slices union all select value from runners").toArray();
       expect(JSON.stringify(stored)).not.toMatch(/sk-secret|gtok_/);

@@ -25,12 +25,18 @@ const server = createServer((request, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
       response.write(START);
       let sent = 0;
-      const next = () => {
-        while (sent < tokens && (gap_ms === 0 || sent === 0)) {
+      const next = (): void => {
+        const most = gap_ms === 0 ? tokens : Math.min(1, tokens);
+        for (; sent < most; sent++) {
+          if (response.write(TOKEN)) continue;
           sent++;
-          if (!response.write(TOKEN)) return void response.once("drain", next);
+          response.once("drain", next);
+          return;
         }
-        if (gap_ms === 0 || tokens <= 1) return void response.end(end(sent));
+        if (gap_ms === 0 || tokens <= 1) {
+          response.end(end(sent));
+          return;
+        }
         const timer = setInterval(() => {
           response.write(TOKEN);
           if (++sent < tokens) return;

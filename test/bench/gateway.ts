@@ -34,7 +34,7 @@ function call(agent: Agent, { url, key }: Target, i: number, pace: Pace): Promis
     let bytes = 0;
     const body = JSON.stringify({ model: "claude-sonnet-4-5", max_tokens: 1_000, stream: true, metadata: pace, messages: [{ role: "user", content: "x".repeat(8_000) }] });
     const sent = request(`${url}/v1/messages`, { method: "POST", agent, headers: { "content-type": "application/json", "x-api-key": key(i), "content-length": Buffer.byteLength(body) } }, (answer) => {
-      if (answer.statusCode !== 200) return void answer.once("data", (said: Buffer) => reject(new Error(`status ${answer.statusCode}: ${said.toString()}`)));
+      if (answer.statusCode !== 200) answer.once("data", (said: Buffer) => reject(new Error(`status ${answer.statusCode}: ${said.toString()}`)));
       answer.on("data", (piece: Buffer) => {
         if (ttft === 0) ttft = performance.now() - begun;
         bytes += piece.length;

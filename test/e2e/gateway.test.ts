@@ -67,12 +67,12 @@ describe("the gateway", () => {
         [openai, "/openai/chat/completions", chat(steps, "c", { stream })],
       ] as const) {
         const answer = await caller.post(path, body, { bearer: path.startsWith("/openai") });
-        expect(answer.status, path).toBe(200);
+        expect(answer.status, `${path}`).toBe(200);
         await answer.text();
       }
     }
     const calls = [...(await requests(anthropic.session.id, 2)), ...(await requests(openai.session.id, 6))];
-    for (const call of calls) expect(call, JSON.stringify(call)).toMatchObject({ outcome: "completed", estimated: false, priced: true, output_tokens: expect.any(Number) as number });
+    for (const call of calls) expect(call, `${JSON.stringify(call)}`).toMatchObject({ outcome: "completed", estimated: false, priced: true, output_tokens: expect.any(Number) as number });
     expect(calls.every(({ output_tokens, input_tokens, cache_write_tokens }) => output_tokens > 0 && input_tokens + cache_write_tokens > 0)).toBe(true);
     expect(model.asked("chat").at(-1)?.headers.authorization).toBe(`Bearer ${OPENAI_KEY}`);
   });
@@ -176,7 +176,7 @@ describe("bad input", () => {
     expect(await refusal(large)).toMatchObject([413, { error: { type: "request_too_large" } }]);
     expect((await caller.post("/anthropic/v1/messages", "{")).status).toBe(400);
     expect((await caller.post("/anthropic/v1/messages", "[]")).status).toBe(400);
-    for (const path of ["/nowhere", "/compatible/", "/compatible/none/chat/completions", "/anthropic/..%2f..%2fadmin"]) expect((await caller.post(path, messages([]))).status, path).toBe(404);
+    for (const path of ["/nowhere", "/compatible/", "/compatible/none/chat/completions", "/anthropic/..%2f..%2fadmin"]) expect((await caller.post(path, messages([]))).status, `${path}`).toBe(404);
     expect((await caller.post("/openai/chat/completions", chat([]))).status).toBe(200);
   });
 

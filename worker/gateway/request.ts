@@ -50,7 +50,7 @@ async function textOf(bytes: Uint8Array<ArrayBuffer>, encoding: string | null): 
   if (encoding !== "gzip" && encoding !== "deflate") throw new Failure("bad_request", `content-encoding: the gateway cannot read '${encoding.slice(0, 40)}'; send gzip or none`);
   const parts: Uint8Array[] = [];
   let size = 0;
-  for await (const part of new Blob([bytes]).stream().pipeThrough(new DecompressionStream(encoding)) as ReadableStream<Uint8Array>) {
+  for await (const part of new Blob([bytes]).stream().pipeThrough<Uint8Array>(new DecompressionStream(encoding))) {
     size += part.byteLength;
     if (size > MAX_MODEL_BODY_BYTES) throw new Failure("payload_too_large", `body: larger than ${MAX_MODEL_BODY_BYTES} bytes when unpacked`);
     parts.push(part);

@@ -44,7 +44,7 @@ async function look(copy: ReadableStream<Uint8Array>, meter: Meter, left: AbortC
       if (value && value.byteLength > 0) meter.feed(value);
       if (done || !value) break;
       first ??= performance.now();
-      buffer = value.buffer as ArrayBuffer;
+      ({ buffer } = value);
       if (value.byteLength < LOOK_BYTES / 2 && !left.signal.aborted) await wait(LOOK_MS);
     }
     return ended(meter.end(), first, left.signal.aborted);
