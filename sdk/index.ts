@@ -9,6 +9,7 @@ export { Page, Pages } from "./core/page.ts";
 export type { Fetch, RequestOptions } from "./core/request.ts";
 export type { ListParams } from "./core/resource.ts";
 export type { AgentConfigCreateParams } from "./resources/agent-configs.ts";
+export type { AttachmentCreateParams } from "./resources/attachments.ts";
 export type { BudgetCreateParams } from "./resources/budgets.ts";
 export type { UsageParams, UsageSpan } from "./resources/usage.ts";
 export type { EventParams } from "./resources/events.ts";
@@ -21,7 +22,8 @@ export type { SessionCreateParams, SessionListParams } from "./resources/session
 export type { TaskCreateParams, TaskListParams } from "./resources/tasks.ts";
 export type { WorkspaceAt, WorkspaceCreateParams, WorkspaceListParams } from "./resources/workspaces.ts";
 export { TASK_ENDED } from "./protocol/task.ts";
+export { imageTypeOf, MAX_ATTACHMENT_BYTES, MAX_TASK_ATTACHMENT_BYTES, MAX_TASK_ATTACHMENTS } from "./protocol/attachment.ts";
 export type {
-  AgentConfig, AgentConfigPatch, AgentConfigTest, ApiKey, ApiKeyCreated, Budget, BudgetPatch, MetricsSummary, ModelPrice, ModelRequest, Pricing, UsageReport, UsageRow, UsageTotals, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
+  AgentConfig, AgentConfigPatch, AgentConfigTest, ApiKey, ApiKeyCreated, Attachment, Budget, BudgetPatch, MetricsSummary, ModelPrice, ModelRequest, Pricing, UsageReport, UsageRow, UsageTotals, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
   Schedule, SchedulePatch, ScheduleStatus, Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
 } from "./protocol/index.ts";

@@ -9,7 +9,7 @@ import { insideWorkspace, readText, writeText } from "./acp-files.ts";
 import { acpStream } from "./acp-stream.ts";
 import { gatewayEnvironment } from "./gateway-environment.ts";
 import type { Line } from "./lines.ts";
-import { clip, crashed, leave, logLine, supervise, turnTexts } from "./supervision.ts";
+import { clip, crashed, imageData, leave, logLine, supervise, turnImages, turnTexts } from "./supervision.ts";
 import { workspacePath } from "./unified-diff.ts";
 
 const MAX_FOREIGN_LINES = 1_000;
@@ -103,9 +103,13 @@ class AcpTask {
     const costBefore = task.conversation === null ? 0 : this.#events.cost;
     this.#cancel = () => void agent.notify(methods.agent.session.cancel, { sessionId }).catch(() => this.#process.kill("SIGTERM"));
     this.#live = true;
-    let texts = turnTexts({ ...task, conversation: sessionId === task.conversation ? sessionId : null });
+    const turn = { ...task, conversation: sessionId === task.conversation ? sessionId : null };
+    // One that sees no images is told where they lie.
+    let images = hello.agentCapabilities?.promptCapabilities?.image ? turnImages(turn).map((image) => ({ type: "image" as const, data: imageData(image), mimeType: image.media_type })) : [];
+    let texts = turnTexts(turn);
     do {
-      this.#stop = await agent.request(methods.agent.session.prompt, { sessionId, prompt: texts.map((text) => ({ type: "text", text })) });
+      this.#stop = await agent.request(methods.agent.session.prompt, { sessionId, prompt: [...images, ...texts.map((text) => ({ type: "text" as const, text }))] });
+      images = [];
       // A refusal carries no reason here, and ends the turn of some agents: these hear the reason as the next turn.
       texts = this.#reasons.length === 0 ? [] : [this.#reasons.splice(0).join("\n")];
     } while (texts.length > 0 && this.#stop?.stopReason === "cancelled" && !interrupt.aborted);

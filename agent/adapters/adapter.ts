@@ -41,6 +41,19 @@ export interface AdapterTask {
   readonly notice: string | null;
   /** The agent was ended in the middle of this task: it goes on with its turn where it can. */
   readonly interrupted: boolean;
+  /** Images that came with the prompt, where the agent can read them. */
+  readonly attachments: readonly AttachedImage[];
+}
+
+export interface AttachedImage {
+  /** Absolute. */
+  readonly path: string;
+  /** Relative to the workspace. */
+  readonly shown: string;
+  readonly name: string;
+  readonly media_type: string;
+  /** Bytes. */
+  readonly size: number;
 }
 
 /** The model gateway as the agent reaches it. `key` is the gateway's token, never a provider's key. */

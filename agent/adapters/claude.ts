@@ -6,7 +6,7 @@ import { ClaudeEvents } from "./claude-events.ts";
 import { record, type ClaudeRecord, type RecordOf } from "./claude-records.ts";
 import { gatewayEnvironment } from "./gateway-environment.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
-import { clip, crashed, leave, logLine, noticeText, supervise, turnTexts } from "./supervision.ts";
+import { clip, crashed, imageData, leave, logLine, noticeText, supervise, turnImages, turnTexts } from "./supervision.ts";
 
 const HANDSHAKE = "initialize";
 const HOOK = "gate";
@@ -161,7 +161,9 @@ class ClaudeTask {
 
   #prompt(): void {
     this.#prompted = true;
-    const content = turnTexts(this.#context.task).map((text) => ({ type: "text", text }));
+    const { task } = this.#context;
+    const images = turnImages(task).map((image) => ({ type: "image", source: { type: "base64", media_type: image.media_type, data: imageData(image) } }));
+    const content = [...images, ...turnTexts(task).map((text) => ({ type: "text", text }))];
     this.#send({ type: "user", message: { role: "user", content }, parent_tool_use_id: null, session_id: "" });
   }
 

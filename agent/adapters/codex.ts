@@ -9,7 +9,7 @@ import { approval, itemNotice, message, resolved, thread, turnCompleted, turnOf,
 import { gatewayEnvironment } from "./gateway-environment.ts";
 import { jsonObject, lineBatches, type Line } from "./lines.ts";
 import { unwrapShell } from "./shell-words.ts";
-import { clip, crashed, leave, logLine, supervise, turnTexts } from "./supervision.ts";
+import { clip, crashed, leave, logLine, supervise, turnImages, turnTexts } from "./supervision.ts";
 
 const MAX_FOREIGN_LINES = 1_000;
 /** Kinds of work that Codex does without asking. They are switched off; one that shows up all the same ends the task. */
@@ -87,7 +87,7 @@ class CodexTask {
     if (this.#conversation !== opened.thread.id) this.#context.setConversation(opened.thread.id);
     this.#conversation = opened.thread.id;
     if (interrupt.aborted) return void this.#process.stdin.end();
-    const started = turnOf.parse(await this.#request("turn/start", { threadId: opened.thread.id, input: turnTexts(task).map((text) => ({ type: "text", text, text_elements: [] })) }));
+    const started = turnOf.parse(await this.#request("turn/start", { threadId: opened.thread.id, input: [...turnImages(task).map(({ path }) => ({ type: "localImage", path })), ...turnTexts(task).map((text) => ({ type: "text", text, text_elements: [] }))] }));
     this.#events.turn = started.turn.id;
     if (interrupt.aborted) this.#interrupt();
     return undefined;

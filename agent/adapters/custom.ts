@@ -56,7 +56,7 @@ export class CustomTask {
     const stop = () => this.#interrupt();
     interrupt.addEventListener("abort", stop, { once: true });
     try {
-      this.#send({ type: "task", task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, notice: task.notice, interrupted: task.interrupted, workspace, model });
+      this.#send({ type: "task", task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, notice: task.notice, interrupted: task.interrupted, attachments: task.attachments.map(({ path, name, media_type, size }) => ({ path, name, media_type, size })), workspace, model });
       if (interrupt.aborted) stop();
       for await (const batch of lineBatches(this.#process.stdout, MAX_LINE_BYTES)) {
         for (const line of batch) await this.#line(line);

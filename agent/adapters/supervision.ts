@@ -1,7 +1,8 @@
 /** Owns what every adapter does with its agent's process: stderr becomes log events, it is asked to end and then made to, and its death gets words. */
 
+import { readFileSync } from "node:fs";
 import type { RunError } from "../../sdk/protocol/index.ts";
-import type { AdapterContext, AgentProcess } from "./adapter.ts";
+import type { AdapterContext, AgentProcess, AttachedImage } from "./adapter.ts";
 import { lines, type Line } from "./lines.ts";
 
 /** Longer lines of a log are cut; an event holds no more. */
@@ -75,8 +76,29 @@ Go on with the task from where you left off.
 </interrupted_turn>`;
 
 /** The texts that begin a turn, in order. */
-export function turnTexts({ prompt, notice, interrupted, conversation }: AdapterContext["task"]): string[] {
-  return [...(notice === null ? [] : [noticeText(notice)]), interrupted && conversation !== null ? GO_ON : prompt];
+export function turnTexts(task: AdapterContext["task"]): string[] {
+  const { prompt, notice } = task;
+  return [...(notice === null ? [] : [noticeText(notice)]), ...(goesOn(task) ? [GO_ON] : [...attachedText(task.attachments), prompt])];
+}
+
+/** The images that the agent is shown with the texts: none where its conversation has them already. */
+export function turnImages(task: AdapterContext["task"]): readonly AttachedImage[] {
+  return goesOn(task) ? [] : task.attachments;
+}
+
+/** An image's bytes as base64. */
+export function imageData({ path }: AttachedImage): string {
+  return readFileSync(path, "base64");
+}
+
+function goesOn({ interrupted, conversation }: AdapterContext["task"]): boolean {
+  return interrupted && conversation !== null;
+}
+
+/** Where the images lie, for an agent that wants to do more with them than look. */
+function attachedText(images: readonly AttachedImage[]): string[] {
+  if (images.length === 0) return [];
+  return [`<attached_images>\n${images.map(({ shown, media_type, size }) => `${shown} (${media_type}, ${size} bytes)`).join("\n")}\n</attached_images>`];
 }
 
 /** A short form for messages and hints. */

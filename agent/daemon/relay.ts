@@ -19,7 +19,7 @@ export interface Relay {
 }
 
 /**
- * Listens at `path` and forwards to `server`: upgrades of `/links/runner/{sessionId}`, requests below `/links/workspace/{sessionId}/`, and those below
+ * Listens at `path` and forwards to `server`: upgrades of `/links/runner/{sessionId}`, requests below `/links/workspace/{sessionId}/` and `/links/attachments/{sessionId}/`, and those below
  * `/gateway/` whose key is of this session; all else is 404.
  * Any user may connect: the directory that the socket lies in says who reaches it.
  */
@@ -52,7 +52,7 @@ export async function openRelay(path: string, server: string, sessionId: string)
 
 /** A request's key ends with the session that it is good for: another session's goes no way through here. */
 function carries(path: string, { headers }: IncomingMessage, sessionId: string): boolean {
-  if (path.startsWith(`/links/workspace/${sessionId}/`)) return true;
+  if (path.startsWith(`/links/workspace/${sessionId}/`) || path.startsWith(`/links/attachments/${sessionId}/`)) return true;
   const key = headers["x-api-key"] ?? headers.authorization;
   return path.startsWith("/gateway/") && typeof key === "string" && key.endsWith(`.${sessionId}`);
 }

@@ -153,9 +153,11 @@ export class Run {
     const { launch, task } = { launch: spec.agent, task: this.start };
     if (launch === null) throw new Error("no agent to drive");
     const adapter = await this.#parts.adapter();
+    // Loaded when there is something to fetch: most tasks are words.
+    const attachments = task.attachments?.length ? await (await import("./attachments.ts")).fetchAttachments(spec, task.attachments, this.#interrupt.signal) : [];
     const context: AdapterContext = {
       task: {
-        task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, notice: task.notice ?? null, interrupted: task.interrupted ?? false,
+        task_id: task.task_id, run_id: task.run_id, attempt: task.attempt, prompt: task.prompt, conversation: task.conversation, notice: task.notice ?? null, interrupted: task.interrupted ?? false, attachments,
       },
       launch,
       model: spec.model,

@@ -22,7 +22,7 @@ export interface Attempt {
   method: Method;
   url: string;
   headers: Record<string, string>;
-  body?: string | undefined;
+  body?: string | Uint8Array<ArrayBuffer> | Blob | undefined;
   timeout_ms: number;
   signal?: AbortSignal | undefined;
 }

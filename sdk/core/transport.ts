@@ -33,6 +33,8 @@ export interface TransportOptions {
 export interface Call {
   query?: Query;
   body?: unknown;
+  /** Instead of a JSON body. */
+  bytes?: { body: Uint8Array<ArrayBuffer> | Blob; type: string };
   accept?: string;
 }
 
@@ -81,13 +83,14 @@ export class Transport {
     const headers: Record<string, string> = { ...this.#headers, ...(this.#apiKey === null ? { "x-marionette-page": "1" } : { authorization: `Bearer ${this.#apiKey}` }) };
     if (call.accept) headers["accept"] = call.accept;
     if (call.body !== undefined) headers["content-type"] = "application/json";
+    if (call.bytes) headers["content-type"] = call.bytes.type;
     // One key for all attempts of the call: the server does it once however often it hears it.
     if (method !== "GET") headers["idempotency-key"] = options.idempotency_key ?? crypto.randomUUID();
     const request = {
       method,
       url: urlOf(this.url, path, call.query),
       headers,
-      body: call.body === undefined ? undefined : JSON.stringify(call.body),
+      body: call.bytes?.body ?? (call.body === undefined ? undefined : JSON.stringify(call.body)),
       timeout_ms: options.timeout_ms ?? this.#timeoutMs,
       signal: options.signal,
     };

@@ -7,6 +7,7 @@ import type { RequestOptions } from "../core/request.ts";
 import { labelQuery, Resource, resource, type ListParams } from "../core/resource.ts";
 import type { EventStream } from "../core/stream.ts";
 import { api, type Transport } from "../core/transport.ts";
+import { SessionAttachments } from "./attachments.ts";
 import { SessionFiles } from "./files.ts";
 import type { Live, LiveHandlers } from "../core/live.ts";
 import { SessionHistories } from "./history.ts";
@@ -22,10 +23,12 @@ export interface SessionListParams extends ListParams {
 /** Sessions of the key's tenant. */
 export class Sessions extends Resource {
   readonly files: SessionFiles;
+  readonly attachments: SessionAttachments;
   readonly history: SessionHistories;
   constructor(transport: Transport) {
     super(transport);
     this.files = new SessionFiles(transport);
+    this.attachments = new SessionAttachments(transport);
     this.history = new SessionHistories(transport);
   }
   /** Creates a session, which at once asks its pool for a runner. */

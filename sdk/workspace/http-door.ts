@@ -84,6 +84,10 @@ export class HttpDoor implements Door {
       throw error;
     }
   }
+  /** What is at a path below the base. */
+  async read(path: string, limit: number, signal?: AbortSignal): Promise<Buffer> {
+    return this.call({ method: "GET", path, limit, signal });
+  }
   async close(): Promise<void> {
     this.agent.destroy();
   }

@@ -13,6 +13,7 @@ export type AcpStep =
   | { run: string; unasked?: true }
   | { edit: string; content: string; asking?: true }
   | { read: string }
+  | { look: true }
   | { hang: true }
   | { die: true }
   | { print: string; times?: number };
@@ -25,6 +26,8 @@ export function acpScript(steps: readonly AcpStep[]): string {
 }
 
 interface Turn {
+  /** What it is shown: kind and length of each image. */
+  images: string[];
   client: AgentContext;
   sessionId: string;
   canceled: Promise<void>;
@@ -33,7 +36,7 @@ interface Turn {
 
 let calls = 0;
 
-async function take(step: AcpStep, { client, sessionId, canceled, isCanceled }: Turn): Promise<StopReason | undefined> {
+async function take(step: AcpStep, { images, client, sessionId, canceled, isCanceled }: Turn): Promise<StopReason | undefined> {
   const tell = (update: SessionUpdate) => client.notify(methods.client.session.update, { sessionId, update });
   const ask = async (toolCallId: string) => {
     const options: PermissionOption[] = [
@@ -72,6 +75,8 @@ async function take(step: AcpStep, { client, sessionId, canceled, isCanceled }: 
   } else if ("read" in step) {
     const text = await client.request(methods.client.fs.readTextFile, { sessionId, path: step.read }).then(({ content }) => content, String);
     await tell({ sessionUpdate: "agent_message_chunk", content: { type: "text", text: `read: ${text}` } });
+  } else if ("look" in step) {
+    await tell({ sessionUpdate: "agent_message_chunk", content: { type: "text", text: `images: ${images.join(", ")}` } });
   } else if ("hang" in step) {
     await canceled;
   } else if ("die" in step) {
@@ -88,7 +93,7 @@ function main(): void {
   const historyOf = (sessionId: string) => (existsSync(fileOf(sessionId)) ? (JSON.parse(readFileSync(fileOf(sessionId), "utf8")) as string[]) : null);
   const cancels = new Map<string, () => void>();
   const app = agent({ name: "scripted" })
-    .onRequest(methods.agent.initialize, () => ({ protocolVersion: PROTOCOL_VERSION, agentCapabilities: { loadSession: true } }))
+    .onRequest(methods.agent.initialize, () => ({ protocolVersion: PROTOCOL_VERSION, agentCapabilities: { loadSession: true, promptCapabilities: { image: true } } }))
     .onRequest(methods.agent.session.new, () => {
       mkdirSync(store, { recursive: true });
       const sessionId = `scripted-${process.pid}-${Date.now()}`;
@@ -105,6 +110,7 @@ function main(): void {
     .onRequest(methods.agent.session.prompt, async ({ params, client }) => {
       const { sessionId } = params;
       const text = params.prompt.map((block) => (block.type === "text" ? block.text : "")).join("");
+      const images = params.prompt.flatMap((block) => (block.type === "image" ? [`${block.mimeType} ${block.data.length}`] : []));
       const history = [...(historyOf(sessionId) ?? []), text];
       writeFileSync(fileOf(sessionId), JSON.stringify(history));
       let isCanceled = false;
@@ -112,7 +118,7 @@ function main(): void {
       const line = text.split("\n").find((one) => one.startsWith(MARK));
       const steps = line ? (JSON.parse(line.slice(MARK.length)) as AcpStep[]) : [{ say: `Heard ${history.length}: ${text}` }];
       for (const step of steps) {
-        const stopReason = await take(step, { client, sessionId, canceled, isCanceled: () => isCanceled });
+        const stopReason = await take(step, { images, client, sessionId, canceled, isCanceled: () => isCanceled });
         if (stopReason) return { stopReason };
       }
       return { stopReason: "end_turn" as const };

@@ -28,6 +28,7 @@ export interface StageOptions {
   conversation?: string | null;
   notice?: string | null;
   interrupted?: boolean;
+  attachments?: AdapterContext["task"]["attachments"];
   model?: string | null;
   /** A model key of the session's own environment; null: none. */
   apiKey?: string | null;
@@ -61,7 +62,7 @@ export function stage(options: StageOptions): Stage {
   const key = options.apiKey === undefined ? "key-of-the-test" : options.apiKey;
   const session = { ...(key !== null && { ANTHROPIC_API_KEY: key, OPENAI_API_KEY: key, MODEL_API_KEY: key }), ...options.env };
   const context: AdapterContext = {
-    task: { task_id: "task", run_id: "run", attempt: 1, prompt: options.prompt, conversation: options.conversation ?? null, notice: options.notice ?? null, interrupted: options.interrupted ?? false },
+    task: { task_id: "task", run_id: "run", attempt: 1, prompt: options.prompt, conversation: options.conversation ?? null, notice: options.notice ?? null, interrupted: options.interrupted ?? false, attachments: options.attachments ?? [] },
     launch,
     model: options.model ?? null,
     workspace: options.workspace,

@@ -12,6 +12,7 @@ const answers = new Map<string, (answer: { decision: string; reason: string | nu
 let deaf = false;
 let asked = 0;
 let conversation: string | null = null;
+let attachments: unknown = null;
 
 const STEPS: Record<string, (...args: never[]) => unknown> = {
   text: (text: string) => say({ type: "message", text }),
@@ -68,16 +69,18 @@ const STEPS: Record<string, (...args: never[]) => unknown> = {
   crash: () => process.kill(process.pid, "SIGSEGV"),
   exit: (code: number) => process.exit(code),
   conversation: () => say({ type: "message", text: conversation ?? "none" }),
+  attachments: () => say({ type: "message", text: JSON.stringify(attachments) }),
   result: (text: string, conversation: string | null = null) => say({ type: "result", text, conversation }),
 };
 
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
-  const record = JSON.parse(line) as { type: string; id?: string; decision?: string; reason?: string | null; prompt?: string; conversation?: string | null };
+  const record = JSON.parse(line) as { type: string; id?: string; decision?: string; reason?: string | null; prompt?: string; conversation?: string | null; attachments?: unknown };
   if (record.type === "permission_response") answers.get(record.id ?? "")?.({ decision: record.decision ?? "", reason: record.reason ?? null });
   else if (record.type === "interrupt" && !deaf) void say({ type: "message", text: "interrupted" }).then(() => process.exit(0));
   else if (record.type === "task") {
     conversation = record.conversation ?? null;
+    attachments = record.attachments;
     void play(record.prompt ?? "").then(() => process.exit(0));
   }
 });

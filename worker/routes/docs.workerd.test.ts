@@ -34,7 +34,7 @@ describe("the OpenAPI document", () => {
       if (named.length > 0) expect(Object.keys(op.responses), `${where}`).toContain("404");
       if (op.requestBody) expect([op.requestBody.required, Object.keys(op.responses).includes("413")], `${where}`).toEqual([true, true]);
       const scheme = Object.keys(op.security?.[0] ?? {})[0] ?? "";
-      expect(scheme, `${where}`).toBe(path.startsWith("/admin") ? "master_key" : /^\/links\/(runner|workspace)/.test(path) ? "run_token" : path.startsWith("/links/host") ? "runner_token" : "api_key");
+      expect(scheme, `${where}`).toBe(path.startsWith("/admin") ? "master_key" : /^\/links\/(runner|workspace|attachments)/.test(path) ? "run_token" : path.startsWith("/links/host") ? "runner_token" : "api_key");
       expect(document.components.securitySchemes).toHaveProperty(scheme);
     }
   });

@@ -1,11 +1,13 @@
 /** Owns the agent `marco` as a program: one task of a session on its stdin, records on its stdout, every tool call asked about. */
 
+import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import * as z from "zod";
 import { createAgent } from "../agent.ts";
 import { isFinal, type FinalEvent } from "../events.ts";
+import type { Prompt } from "../history/messages.ts";
 import type { CallAsked, Verdict } from "../hooks.ts";
 import { createLocalSandboxProvider } from "../sandbox/local.ts";
 import { createTavilySearch } from "../search/tavily.ts";
@@ -16,7 +18,7 @@ import { idOf, recordsOf, type SessionRecord } from "./records.ts";
 import { settingsOf } from "./settings.ts";
 
 const line = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("task"), task_id: z.string(), prompt: z.string(), conversation: z.string().nullable(), notice: z.string().nullish(), workspace: z.string(), model: z.string().nullable() }),
+  z.object({ type: z.literal("task"), task_id: z.string(), prompt: z.string(), conversation: z.string().nullable(), notice: z.string().nullish(), workspace: z.string(), model: z.string().nullable(), attachments: z.array(z.object({ path: z.string(), media_type: z.string() })).default([]) }),
   z.object({ type: z.literal("permission_response"), id: z.string(), decision: z.enum(["approved", "denied"]), reason: z.string().nullable() }),
   z.object({ type: z.literal("interrupt") }),
 ]);
@@ -49,6 +51,13 @@ async function ask({ callId, tool, input, path, parents, signal }: CallAsked, pl
   return verdict;
 }
 
+/** What the person said and showed. */
+async function promptOf({ prompt, attachments }: Task): Promise<Prompt> {
+  if (attachments.length === 0) return prompt;
+  const images = await Promise.all(attachments.map(async ({ path, media_type }) => ({ type: "image" as const, mediaType: media_type, data: await readFile(path, "base64") })));
+  return [...images, { type: "text", text: `<attached_images>\n${attachments.map(({ path }) => path).join("\n")}\n</attached_images>` }, { type: "text", text: prompt }];
+}
+
 async function work(task: Task): Promise<FinalEvent> {
   const home = homedir();
   const conversation = task.conversation ?? `marco-${task.task_id}`;
@@ -71,7 +80,7 @@ async function work(task: Task): Promise<FinalEvent> {
   const log = new ConversationLog(home, conversation, task.task_id);
   const options = { signal: canceled.signal, ...(task.notice && { notice: task.notice }), record: (entry: Parameters<ConversationLog["record"]>[0]) => log.record(entry) };
   let end: FinalEvent | null = null;
-  for await (const event of open.length > 0 ? agent.resume(open, options) : agent.stream(task.prompt, options)) {
+  for await (const event of open.length > 0 ? agent.resume(open, options) : agent.stream(await promptOf(task), options)) {
     for (const record of recordsOf(event)) await write(record);
     if (isFinal(event)) end = event;
   }
