@@ -3,7 +3,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { migrate, migrations, overHttp } from "../../migrations/migrate.ts";
 import type { Row } from "../../durable-objects/ports.ts";
-import { hashToken, limits, newChildId, newId, type Host, type Permission, type Run, type Runner, type Session, type Task } from "../../sdk/protocol/index.ts";
+import { hashToken, limits, newChildId, newId, type Host, type Permission, type Run, type Runner, type Schedule, type Session, type Task } from "../../sdk/protocol/index.ts";
 import { startPostgres, type Postgres } from "../local/postgres.ts";
 import { databaseFailure, openDatabase } from "./client.ts";
 import { recordsOf, type Records } from "./records.ts";
@@ -114,6 +114,24 @@ describe.each(behind)("records in $name", ({ real }) => {
     expect((await records.lists.runners(tenantId, { limit: 5, pool: "default" })).items).toEqual([runner]);
     expect(await records.lists.runner(otherId, runner.id)).toBeNull();
     expect((await records.lists.hosts(tenantId, { limit: 5, status: "online" })).items).toEqual([host]);
+  });
+
+  it("show schedules until they are deleted, and never again", async () => {
+    const owner = session(tenantId, 4, { labels: { team: "a" } });
+    const made: Schedule = {
+      id: newChildId("schedule", owner.id, T0), tenant_id: tenantId, session_id: owner.id, name: null, agent: "claude", model: null, labels: { team: "a" }, provider: null, workspace_id: owner.workspace_id, prompt: "NUL \0", timeout_seconds: 60,
+      max_retries: 0, cron: "@daily", timezone: "UTC", continue: false, pause_on_failure: false, disable_on_failure: 5, status: "active", status_reason: null, next_run_at: at(5), last_run: null, consecutive_failures: 0, created_at: at(4), updated_at: at(4), version: 1,
+    };
+    const put = (value: Schedule) => records.projection.apply([{ resource: "schedule", value }]);
+    const listed = async (filter: object = {}, tenant = tenantId) => (await records.lists.schedules(tenant, { limit: 5, ...filter })).items;
+    await put(made);
+    for (const filter of [{}, { status: "active" }, { session_id: owner.id }, { labels: { team: "a" } }]) expect(await listed(filter)).toEqual([made]);
+    for (const filter of [{ status: "paused" }, { labels: { team: "b" } }]) expect(await listed(filter)).toEqual([]);
+    expect(await listed({}, otherId)).toEqual([]);
+    await put({ ...made, status: "deleted", next_run_at: null, version: 3 });
+    await put({ ...made, status: "paused", version: 2 });
+    expect(await listed()).toEqual([]);
+    expect(await records.lists.schedules(tenantId, { limit: 5 })).toMatchObject({ total: 0 });
   });
 
   it("list newest first, the same by cursor and by offset, with equal times told apart by id", async () => {
