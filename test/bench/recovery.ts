@@ -1,7 +1,8 @@
 /** Owns the recovery bench: SIGKILL for workerd under many sessions, until every link is back and every session has been given its next task. */
 
 import { setTimeout as delay } from "node:timers/promises";
-import { session as sessionSchema, task as taskSchema } from "../../sdk/protocol/index.ts";
+import { session as sessionSchema } from "../../sdk/protocol/index.ts";
+import { patientClient } from "../support/chaos.ts";
 import { eventually } from "../support/eventually.ts";
 import { startStack } from "../support/stack.ts";
 import { forkFleet } from "./fleet-process.ts";
@@ -19,10 +20,11 @@ export async function benchRecovery(): Promise<Figure[]> {
   try {
     const { token } = await stack.admin.createRunnerToken(stack.tenantId, "bench");
     const fleet = await forkFleet({ url: stack.url, token, size: SESSIONS, scenario: { kind: "sleep", ms: TASK_MS, gate_ms: null } });
+    const client = patientClient(stack);
     const ids = await Promise.all(Array.from({ length: SESSIONS }, async () => (await stack.api.post("/sessions", { agent: "scripted", keep_raw: false }, sessionSchema)).id));
     // Enough to do for all of the bench, so that a session that is not given its next task stands out.
     await Promise.all(ids.map(async (id) => {
-      for (let i = 0; i < TASKS; i++) await stack.api.post(`/sessions/${id}/tasks`, { prompt: "sleep" }, taskSchema);
+      for (let i = 0; i < TASKS; i++) await client.tasks.create(id, { prompt: "sleep" });
     }));
     await eventually("every session works", () => new Set(fleet.ran.map(({ session }) => session)).size === SESSIONS, 60_000);
     const back: number[] = [];

@@ -151,8 +151,7 @@ async function judged(stage: Stage, { say }: ChaosOptions, broken: string[]): Pr
   }
   const runs: Record<string, number> = {};
   let events = 0;
-  for (const subject of subjects) {
-    const verdict = await verdictOn(client, subject, prompt.lines);
+  for (const verdict of await Promise.all(subjects.map((each) => verdictOn(client, each, prompt.lines)))) {
     broken.push(...verdict.broken);
     events += verdict.events;
     for (const { status } of verdict.runs) runs[status] = (runs[status] ?? 0) + 1;
