@@ -4,8 +4,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Session } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { refresh } from "../store/fleet.ts";
+import { AddImages, filesOf, ImageStrip, useImages } from "./attachments.tsx";
 import { attempt } from "./notices.tsx";
 import { Icon } from "./icon.tsx";
+
+/** Said with images that come without words. */
+const LOOK = "Look at the attached images.";
 
 const EDIT_MODES = [
   { mode: "off", name: "Ask before edits" },
@@ -17,6 +21,8 @@ export function Composer({ session }: { session: Session }) {
   const draft = `marionette.draft.${session.id}`;
   const [prompt, setPrompt] = useState(() => sessionStorage.getItem(draft) ?? "");
   const [busy, setBusy] = useState(false);
+  const [over, setOver] = useState(false);
+  const images = useImages(session.id);
   const box = useRef<HTMLTextAreaElement>(null);
   useEffect(() => sessionStorage.setItem(draft, prompt), [draft, prompt]);
   useEffect(() => {
@@ -27,11 +33,13 @@ export function Composer({ session }: { session: Session }) {
   const ended = session.status === "terminated";
 
   async function send(): Promise<void> {
-    const text = prompt.trim();
-    if (text === "" || busy) return;
+    const text = prompt.trim() || (images.items.length > 0 ? LOOK : "");
+    if (text === "" || busy || images.sending) return;
+    const attachments = images.items.flatMap(({ id }) => id ?? []);
     setBusy(true);
-    if (await attempt("The prompt was not sent", () => client.tasks.create(session.id, { prompt: text }))) {
+    if (await attempt("The prompt was not sent", () => client.tasks.create(session.id, { prompt: text, ...(attachments.length > 0 && { attachments }) }))) {
       setPrompt("");
+      images.clear();
       refresh(session.id);
     }
     setBusy(false);
@@ -44,10 +52,16 @@ export function Composer({ session }: { session: Session }) {
   if (ended) return <p class="composer ended soft">This session has ended. Its log and its files stay.</p>;
   const verb = session.task_id !== null || session.queued_tasks > 0 ? "Queue" : "Send";
   return (
-    <form class="composer" onSubmit={(event) => { event.preventDefault(); void send(); }}>
+    <form
+      class={over ? "composer over" : "composer"} onSubmit={(event) => { event.preventDefault(); void send(); }}
+      onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={(event) => event.currentTarget === event.target && setOver(false)}
+      onDrop={(event) => { event.preventDefault(); setOver(false); void images.add(filesOf(event.dataTransfer)); }}
+    >
+      <ImageStrip images={images} />
       <textarea
         ref={box} rows={1} aria-label="Prompt" placeholder={session.task_id ? "Write the next prompt; it waits in the queue" : "What shall the agent do?"} value={prompt} maxLength={1_000_000}
         onInput={(event) => setPrompt(event.currentTarget.value)}
+        onPaste={(event) => { const files = filesOf(event.clipboardData); if (files.length > 0) { event.preventDefault(); void images.add(files); } }}
         onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void send(); } }}
       />
       <div class="row composer-foot">
@@ -57,9 +71,10 @@ export function Composer({ session }: { session: Session }) {
           </select>
         </label>
         {session.queued_tasks > 0 && <span class="hint">{session.queued_tasks} in the queue</span>}
+        <AddImages images={images} />
         <span class="spread" />
         {session.task_id !== null && <button type="button" class="danger" onClick={() => void cancel()}><Icon name="stop" size={16} /> Cancel</button>}
-        <button type="submit" class="primary" disabled={busy || prompt.trim() === ""}><Icon name="send" size={16} /> {verb}</button>
+        <button type="submit" class="primary" disabled={busy || images.sending || (prompt.trim() === "" && images.items.length === 0)}><Icon name="send" size={16} /> {verb}</button>
       </div>
     </form>
   );

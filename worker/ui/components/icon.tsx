@@ -23,6 +23,7 @@ const PATHS = {
   down: "M10 4v12M5 11l5 5 5-5",
   mic: "M10 3a2 2 0 00-2 2v5a2 2 0 004 0V5a2 2 0 00-2-2zM5 9v1a5 5 0 0010 0V9M10 15v2",
   image: "M3 4h14v12H3zM3 13l4-4 4 4 2-2 4 4",
+  screen: "M2.5 4h15v10h-15zM7 17h6M10 14v3",
   check: "M4 10l4 4 8-9",
   warning: "M10 3l8 14H2zM10 8v4M10 14.5h.01",
   download: "M10 3v9M6 9l4 4 4-4M4 16h12",

@@ -7,6 +7,7 @@ import { Diff } from "./diff.tsx";
 import { duration, plain, time } from "./format.ts";
 import { Icon } from "./icon.tsx";
 import { Answers, Ask } from "./permission-card.tsx";
+import { ShownImages } from "./shown-images.tsx";
 
 /** Characters of a long text that are shown at once. */
 const FIRST_CHARS = 6_000;
@@ -55,7 +56,7 @@ function Permission({ item }: { item: ItemOf<"permission"> }) {
 
 const TASK: Readonly<Record<string, string>> = { completed: "good", failed: "bad", timeout: "bad", canceled: "warn", running: "accent" };
 function Task({ item }: { item: ItemOf<"task"> }) {
-  return <section class="item-task"><p class="row"><span class="soft">Task</span><span class={`badge ${TASK[item.status] ?? ""}`}>{item.status}</span><time class="soft" dateTime={item.at}>{time(item.at)}</time></p><p class="prose" dir="auto"><Long text={item.preview} /></p></section>;
+  return <section class="item-task"><p class="row"><span class="soft">Task</span><span class={`badge ${TASK[item.status] ?? ""}`}>{item.status}</span><time class="soft" dateTime={item.at}>{time(item.at)}</time></p><p class="prose" dir="auto"><Long text={item.preview} /></p><ShownImages session={item.session} images={item.images} /></section>;
 }
 
 function body(item: Item) {

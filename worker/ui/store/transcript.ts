@@ -1,6 +1,6 @@
 /** Owns what a person reads of a session: its events, folded into the things that happened. Pure: no page, no clock, no network. */
 
-import type { Event, EventData, EventType } from "../../../sdk/index.ts";
+import type { Attachment, Event, EventData, EventType } from "../../../sdk/index.ts";
 
 interface Base {
   /** The event that began it: unique, and in order. */
@@ -11,7 +11,7 @@ interface Base {
 export type ToolState = "running" | "done" | "failed";
 export type Item = Base &
   (
-    | { kind: "task"; task: string; preview: string; status: string; reason: string | null; error: { code: string; message: string; hint?: string | undefined } | null }
+    | { kind: "task"; task: string; session: string; preview: string; images: readonly Attachment[]; status: string; reason: string | null; error: { code: string; message: string; hint?: string | undefined } | null }
     | { kind: "message"; text: string; open: boolean; truncated?: number | undefined }
     | { kind: "thinking"; text: string; truncated?: number | undefined }
     | { kind: "tool"; call_id: string; tool: string; input: unknown; summary: string | null; output: string | null; state: ToolState; duration_ms: number | null; permission: string | null; truncated?: number | undefined }
@@ -122,7 +122,7 @@ export class Transcript {
     const base = this.#base(event);
     switch (event.type) {
       case "task.created": {
-        const item: ItemOf<"task"> = { kind: "task", task: event.data.task_id, preview: event.data.prompt_preview, status: "pending", reason: null, error: null, ...base };
+        const item: ItemOf<"task"> = { kind: "task", task: event.data.task_id, session: event.session_id, preview: event.data.prompt_preview, images: event.data.attachments ?? [], status: "pending", reason: null, error: null, ...base };
         this.#tasks.set(item.task, item);
         return this.#push(item);
       }
