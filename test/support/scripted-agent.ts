@@ -1,4 +1,4 @@
-/** Owns an agent for tests that speaks the custom protocol and does what its prompt says, step by step: `@@[["text","hi"],["exit",3]]@@`. */
+/** Owns an agent for tests that speaks the custom protocol and does what its prompt says, step by step: `@@[["text","hi"],["exit",3]]@@`; or what SCRIPT in its environment says. */
 
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -86,7 +86,7 @@ lines.on("line", (line) => {
 });
 
 async function play(prompt: string): Promise<void> {
-  const script = /@@(.*)@@/s.exec(prompt)?.[1];
+  const script = process.env["SCRIPT"] ?? /@@(.*)@@/s.exec(prompt)?.[1];
   const steps = script === undefined ? [["text", prompt] as Step] : (JSON.parse(script) as Step[]);
   for (const [name, ...args] of steps) await STEPS[name]?.(...(args as never[]));
 }

@@ -26,8 +26,8 @@ function axis(): Pick<Uplot.Axis, "stroke" | "grid" | "ticks"> {
   return { stroke: color, grid: { stroke: borderTopColor || line, width: 1 }, ticks: { stroke: borderTopColor || line, width: 1 } };
 }
 
-/** `times`: seconds since the epoch. Bars, since each value stands for a span of time. */
-export function TimeChart({ times, series, format, label }: { times: readonly number[]; series: readonly Series[]; format: (value: number) => string; label: string }) {
+/** `times`, and `from` and `to` of the axis: seconds since the epoch. Bars, since each value stands for a span of time. */
+export function TimeChart({ times, series, format, label, from, to }: { times: readonly number[]; series: readonly Series[]; format: (value: number) => string; label: string; from: number; to: number }) {
   const place = useRef<HTMLDivElement>(null);
   const shade = theme.value;
   useEffect(() => {
@@ -39,7 +39,7 @@ export function TimeChart({ times, series, format, label }: { times: readonly nu
       {
         width: element.clientWidth, height: HEIGHT,
         cursor: { y: false }, legend: { live: true },
-        scales: { x: { time: true, range: (_, min, max) => [min - 43_200, max + 43_200] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
+        scales: { x: { time: true, range: () => [from, to] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
         axes: [look, { ...look, size: 70, values: (_, splits) => splits.map((value) => format(value)) }],
         series: [{}, ...series.map(({ name }, i): Uplot.Series => ({ label: name, stroke: COLOURS[i % COLOURS.length] ?? "gray", fill: `${COLOURS[i % COLOURS.length]}55`, ...(bars && { paths: bars }), points: { show: false }, value: (_, value: number | null) => (value === null ? "–" : format(value)) }))],
       },
@@ -52,7 +52,7 @@ export function TimeChart({ times, series, format, label }: { times: readonly nu
       watcher.disconnect();
       chart.destroy();
     };
-  }, [times, series, shade, format]);
+  }, [times, series, shade, format, from, to]);
   return (
     <figure class="chart" aria-label={label}>
       <div ref={place} aria-hidden="true" />

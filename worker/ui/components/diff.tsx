@@ -41,7 +41,7 @@ export function Diff({ diff }: { diff: string }) {
   const lines = diffLines(diff);
   const shown = all ? lines : lines.slice(0, FIRST);
   return (
-    <div class="diff">
+    <div class="diff" tabIndex={0} role="group" aria-label="Changed lines">
       <table>
         <tbody>
           {shown.map((line, i) => (

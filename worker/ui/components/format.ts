@@ -10,6 +10,14 @@ export function ago(at: string, now: number): string {
   return "now";
 }
 
+/** `12 min left`; `no longer` where it has passed. */
+export function until(at: string, now: number): string {
+  const seconds = (Date.parse(at) - now) / 1_000;
+  if (seconds <= 0) return "no longer";
+  for (const [unit, size] of UNITS) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit === "minute" ? "min" : unit}${unit !== "minute" && seconds >= 2 * size ? "s" : ""} left`;
+  return "less than a minute left";
+}
+
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   const seconds = ms / 1_000;

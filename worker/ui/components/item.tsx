@@ -24,7 +24,7 @@ function Message({ item }: { item: ItemOf<"message"> }) {
   const parts = item.text.split(/^(?:```|~~~)[^\n]*\n?/m);
   return (
     <div class={item.open ? "item-message open" : "item-message"} dir="auto">
-      {parts.map((part, i) => (part === "" ? null : i % 2 === 1 ? <pre key={i} class="sunken">{plain(part.replace(/\n$/, ""))}</pre> : <p key={i} class="prose"><Long text={part} /></p>))}
+      {parts.map((part, i) => (part.trim() === "" ? null : i % 2 === 1 ? <pre key={i} class="sunken">{plain(part.replace(/\n$/, ""))}</pre> : <p key={i} class="prose"><Long text={part.replace(/^\n+|\n+$/g, "")} /></p>))}
       <Cut truncated={item.truncated} />
     </div>
   );
@@ -39,8 +39,8 @@ function Tool({ item }: { item: ItemOf<"tool"> }) {
   return (
     <details class={`item-tool ${item.state}`}>
       <summary>{state}<b>{plain(item.tool)}</b><span class="item-summary" dir="ltr">{plain(item.summary ?? inputText(item.input)).slice(0, 300)}</span><span class="soft">{item.duration_ms === null ? "" : duration(item.duration_ms)}</span></summary>
-      <h3>Input</h3><pre class="sunken"><Long text={inputText(item.input)} /></pre>
-      {item.output !== null && <><h3>{item.state === "failed" ? "Error" : "Output"}</h3><pre class="sunken"><Long text={item.output} ansi /></pre></>}
+      <h2>Input</h2><pre class="sunken" tabIndex={0}><Long text={inputText(item.input)} /></pre>
+      {item.output !== null && <><h2>{item.state === "failed" ? "Error" : "Output"}</h2><pre class="sunken" tabIndex={0}><Long text={item.output} ansi /></pre></>}
       <Cut truncated={item.truncated} />
     </details>
   );
@@ -49,7 +49,7 @@ function Tool({ item }: { item: ItemOf<"tool"> }) {
 const ANSWERED: Readonly<Record<string, string>> = { approved: "good", denied: "bad", canceled: "warn" };
 function Permission({ item }: { item: ItemOf<"permission"> }) {
   if (item.status === "pending") {
-    return <section class="item-permission" aria-label="Waiting for you"><h3><Icon name="warning" /> Waiting for you</h3><Ask asked={item.request} /><Answers id={item.permission_id} /></section>;
+    return <section class="item-permission" aria-label="Waiting for you"><h2><Icon name="warning" /> Waiting for you</h2><Ask asked={item.request} /><Answers id={item.permission_id} asked={item.request} /></section>;
   }
   return <details class="item-answered"><summary><span class={`badge ${ANSWERED[item.status] ?? ""}`}>{item.status}</span> <b>{plain(item.request.tool)}</b> <span class="item-summary">{plain(item.request.summary)}</span></summary><Ask asked={item.request} />{item.reason && <p class="hint">Reason: {plain(item.reason)}</p>}</details>;
 }
@@ -66,7 +66,7 @@ function body(item: Item) {
     case "thinking": return <details class="item-thinking"><summary>Thinking</summary><p class="prose" dir="auto"><Long text={item.text} /></p><Cut truncated={item.truncated} /></details>;
     case "tool": return <Tool item={item} />;
     case "file": return <details class="item-file" open={item.diff !== null && item.diff.length < 3_000}><summary><span class="badge">{item.change}</span> <code>{plain(item.path)}</code></summary>{item.diff !== null && <Diff diff={item.diff} />}</details>;
-    case "terminal": return <pre class={`item-terminal ${item.stream}`}><Long text={item.text} ansi /></pre>;
+    case "terminal": return <pre class={`item-terminal ${item.stream}`} tabIndex={0}><Long text={item.text} ansi /></pre>;
     case "permission": return <Permission item={item} />;
     case "error": return <div class="item-error" role="alert"><Icon name="warning" /><div><p>{plain(item.message)}</p>{item.hint && <p class="hint">{plain(item.hint)}</p>}</div></div>;
     case "note": return <details class={`item-note ${item.tone}`} open={false}><summary><span>{plain(item.text)}</span> <time class="soft" dateTime={item.at}>{time(item.at)}</time></summary>{item.detail && <p class="prose hint">{plain(item.detail)}</p>}</details>;

@@ -2,7 +2,7 @@
 
 import { useLocation } from "preact-iso";
 import { useEffect, useState } from "preact/hooks";
-import type { Host } from "../../../sdk/index.ts";
+import type { AgentConfig, Host } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { put } from "../store/fleet.ts";
 import { Dialog } from "./dialog.tsx";
@@ -29,7 +29,8 @@ function labelsOf(text: string): Record<string, string> {
 export function Launch({ onClose, directory }: { onClose: () => void; directory?: string }) {
   const { route } = useLocation();
   const [hosts, setHosts] = useState<Host[] | null>(null);
-  const [fields, setFields] = useState({ agent: localStorage.getItem(LAST) ?? "", prompt: "", name: "", model: "", api_key: "", labels: "", edit_mode: "off", provider: "", workspace_id: "" });
+  const [fields, setFields] = useState({ agent: localStorage.getItem(LAST) ?? "", prompt: "", name: "", model: "", api_key: "", labels: "", edit_mode: "off", provider: "", workspace_id: "", agent_config: "", budget: "", lifecycle_mode: "on_demand" });
+  const [configs, setConfigs] = useState<AgentConfig[]>([]);
   const [busy, setBusy] = useState(false);
   const [fault, setFault] = useState<string | null>(null);
   useEffect(() => {
@@ -42,6 +43,8 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
       }
       setHosts(all.filter((host) => host.status === "online"));
     })();
+    // A key without the right to see them launches without one.
+    client.agentConfigs.list({ limit: 200 }).then((page) => setConfigs(page.items), () => {});
   }, []);
   const agents = agentsOf(hosts ?? []);
   const agent = agents.some(({ name }) => name === fields.agent) ? fields.agent : (agents.find(({ available }) => available)?.name ?? fields.agent);
@@ -52,10 +55,10 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
     setBusy(true);
     setFault(null);
     try {
-      const { prompt, name, model, api_key, labels, edit_mode, provider, workspace_id } = fields;
+      const { prompt, name, model, api_key, labels, edit_mode, provider, workspace_id, agent_config, budget, lifecycle_mode } = fields;
       const session = await client.sessions.create({
-        agent, edit_mode: edit_mode as "off", labels: labelsOf(labels),
-        ...(name.trim() && { name: name.trim() }), ...(model.trim() && { model: model.trim() }), ...(api_key.trim() && { api_key: api_key.trim() }), ...(provider && { provider }), ...(workspace_id.trim() && { workspace_id: workspace_id.trim() }),
+        agent, edit_mode: edit_mode as "off", lifecycle_mode: lifecycle_mode as "on_demand", labels: labelsOf(labels),
+        ...(name.trim() && { name: name.trim() }), ...(model.trim() && { model: model.trim() }), ...(api_key.trim() && { api_key: api_key.trim() }), ...(agent_config && { agent_config }), ...(budget && { budget: { max_cost_usd: Number(budget) } }), ...(provider && { provider }), ...(workspace_id.trim() && { workspace_id: workspace_id.trim() }),
       });
       put(session);
       localStorage.setItem(LAST, agent);
@@ -86,8 +89,11 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
           <div class="columns launch-more">
             <label>Name<input value={fields.name} onInput={set("name")} maxLength={120} /></label>
             <label>Model<input value={fields.model} onInput={set("model")} maxLength={200} placeholder="the agent's own" /></label>
-            <label>Model key<input type="password" autocomplete="off" value={fields.api_key} onInput={set("api_key")} placeholder="from the agent's config" /></label>
+            <label>Agent config<select value={fields.agent_config} onChange={set("agent_config")} disabled={fields.api_key !== ""}><option value="">none</option>{configs.filter((config) => config.agent === null || config.agent === agent).map((config) => <option key={config.id} value={config.id}>{config.name}{config.model ? `: ${config.model}` : ""}</option>)}</select></label>
+            <label>Model key<input type="password" autocomplete="off" value={fields.api_key} onInput={set("api_key")} placeholder="instead of a config" disabled={fields.agent_config !== ""} /></label>
             <label>Edits<select value={fields.edit_mode} onChange={set("edit_mode")}><option value="off">Ask before edits</option><option value="session">Allowed in this session</option></select></label>
+            <label>Budget in dollars<input type="number" min="0" step="any" value={fields.budget} onInput={set("budget")} placeholder="none" /></label>
+            <label>When idle<select value={fields.lifecycle_mode} onChange={set("lifecycle_mode")}><option value="on_demand">Suspend it</option><option value="always_on">Keep it on</option></select></label>
             <label>Sandbox<select value={fields.provider} onChange={set("provider")}><option value="">The host's best</option>{providers.map((name) => <option key={name} value={name}>{name}</option>)}</select></label>
             <label>Workspace<input value={fields.workspace_id} onInput={set("workspace_id")} placeholder="new" pattern="ws_[0-9A-Za-z]{21}" /></label>
             <label>Labels<input value={fields.labels} onInput={set("labels")} placeholder="team: web, branch: main" /></label>

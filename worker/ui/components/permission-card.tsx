@@ -5,11 +5,15 @@ import type { Permission, Scope } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { forget } from "../store/permissions.ts";
 import { ApiError } from "../../../sdk/index.ts";
+import { CapForm } from "./cap-form.tsx";
 import { notify, wordsOf } from "./notices.tsx";
 import { plain } from "./format.ts";
 import { Diff } from "./diff.tsx";
 
 type Asked = Pick<Permission, "tool" | "input" | "summary" | "risk" | "reasons">;
+
+/** Without the empty line behind the last end of line. */
+const linesOf = (text: string) => text.replace(/\n$/, "").split("\n");
 
 /** The change that an edit would make, as far as its input says. */
 function editOf(input: unknown): string | null {
@@ -17,7 +21,7 @@ function editOf(input: unknown): string | null {
   const { old_string: before, new_string: after, diff } = input as Record<string, unknown>;
   if (typeof diff === "string") return diff;
   if (typeof before !== "string" || typeof after !== "string") return null;
-  return ["@@ -1 +1 @@", ...before.split("\n").map((line) => `-${line}`), ...after.split("\n").map((line) => `+${line}`)].join("\n");
+  return ["@@ -1 +1 @@", ...linesOf(before).map((line) => `-${line}`), ...linesOf(after).map((line) => `+${line}`)].join("\n");
 }
 
 export function Ask({ asked }: { asked: Asked }) {
@@ -25,10 +29,10 @@ export function Ask({ asked }: { asked: Asked }) {
   return (
     <div class="ask">
       <p class="row"><b>{plain(asked.tool)}</b><span class={`badge risk-${asked.risk}`}>{asked.risk} risk</span></p>
-      <pre class="ask-summary" dir="ltr">{plain(asked.summary)}</pre>
+      <pre class="ask-summary" dir="ltr" tabIndex={0}>{plain(asked.summary)}</pre>
       {edit !== null && <Diff diff={edit} />}
       {asked.reasons.length > 0 && <p class="hint">{asked.reasons.map(plain).join(" ")}</p>}
-      <details><summary>Whole input</summary><pre class="sunken">{plain(JSON.stringify(asked.input, null, 2))}</pre></details>
+      <details><summary>Whole input</summary><pre class="sunken" tabIndex={0}>{plain(JSON.stringify(asked.input, null, 2))}</pre></details>
     </div>
   );
 }
@@ -54,7 +58,7 @@ const APPROVALS: readonly { scope: Scope; name: string; title: string }[] = [
 ];
 
 /** The answers. */
-export function Answers({ id }: { id: string }) {
+export function Answers({ id, asked }: { id: string; asked: Pick<Permission, "tool" | "input"> }) {
   const [busy, setBusy] = useState(false);
   const [denying, setDenying] = useState(false);
   const [reason, setReason] = useState("");
@@ -71,6 +75,7 @@ export function Answers({ id }: { id: string }) {
       </form>
     );
   }
+  if (asked.tool === "budget") return <CapForm id={id} input={asked.input} onDeny={() => setDenying(true)} />;
   return (
     <div class="row answers">
       {APPROVALS.map(({ scope, name, title }) => <button key={scope} type="button" class={scope === "once" ? "primary" : ""} title={title} disabled={busy} onClick={() => send({ allow: true, scope })}>{name}</button>)}

@@ -60,7 +60,7 @@ export function SessionCard({ session, selected, onSelect }: CardProps) {
         <a class="session-name" href={`/sessions/${it.id}`}>{plain(name)}</a>
         <StateBadge state={state} />
       </header>
-      <p class={`last-line ${line.value?.tone ?? "plain"}`} dir="auto">{plain(line.value?.text ?? "") || " "}</p>
+      <p class={`last-line ${line.value?.tone ?? "plain"}`} dir="auto">{plain(line.value?.text || it.status_reason || "") || " "}</p>
       <footer>
         <span>{it.agent}{it.model ? ` · ${it.model}` : ""}</span>
         {it.queued_tasks > 0 && <span>{it.queued_tasks} queued</span>}

@@ -2,7 +2,7 @@
 
 import type { Session } from "../../../sdk/index.ts";
 import type { Now } from "../store/transcript.ts";
-import { plain } from "./format.ts";
+import { plain, until } from "./format.ts";
 
 /** An agent that has said nothing for this long, and does not wait for anyone, is called stuck: 3 minutes. */
 const STUCK_MS = 180_000;
@@ -19,7 +19,10 @@ export function stateOf(session: Session, now: Now | null, clock: number): State
   const { status, runner, task_id, pending_permissions, queued_tasks } = session;
   if (status === "terminated") return { word: "Ended", tone: "plain", moving: false };
   if (pending_permissions > 0) return { word: "Waiting for you", tone: "warn", moving: false };
-  if (status === "suspended") return { word: "Suspended", tone: "plain", moving: false };
+  if (status === "suspended") {
+    const held = session.suspension?.demoted_at;
+    return { word: held ? `Suspended, ${until(held, clock)}` : "Suspended", tone: "plain", moving: false };
+  }
   if (status === "suspending") return { word: "Suspending", tone: "accent", moving: true };
   if (status === "resuming") return { word: "Resuming", tone: "accent", moving: true };
   if (task_id === null) {

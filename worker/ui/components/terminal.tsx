@@ -10,6 +10,15 @@ import { Icon } from "./icon.tsx";
 const SCROLLBACK = 20_000;
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="nonce"]')?.content ?? "";
 
+/** A style attribute is not allowed by the page's policy; the same declarations through the element's own object are. */
+function styledByObject(element: HTMLElement): HTMLElement {
+  element.setAttribute = (name, value) => {
+    if (name === "style") element.style.cssText = value;
+    else Element.prototype.setAttribute.call(element, name, value);
+  };
+  return element;
+}
+
 /** The page's document, with every style that is made through it carrying the nonce that the page's policy asks for. */
 const nonced = new Proxy(document, {
   get(target, name) {
@@ -17,7 +26,7 @@ const nonced = new Proxy(document, {
       return (tag: string) => {
         const made = target.createElement(tag);
         if (tag.toLowerCase() === "style") made.nonce = nonce;
-        return made;
+        return tag === "span" ? styledByObject(made) : made;
       };
     }
     const value: unknown = Reflect.get(target, name, target);
@@ -69,7 +78,7 @@ export function Terminal({ parts, label }: { parts: readonly string[]; label: st
     now.length = text.length;
   });
   return (
-    <section class="terminal" aria-label={label}>
+    <section class="terminal-view" aria-label={label}>
       <form class="row terminal-search" onSubmit={(event) => { event.preventDefault(); shown.current?.search.findNext(wanted); }}>
         <label class="inline"><span class="visually-hidden">Search the output</span><input type="search" placeholder="Search the output" value={wanted} onInput={(event) => { setWanted(event.currentTarget.value); shown.current?.search.findNext(event.currentTarget.value, { incremental: true }); }} /></label>
         <button type="submit" class="quiet" aria-label="Next"><Icon name="down" size={16} /></button>

@@ -67,7 +67,7 @@ function Rows({ report, group }: { report: UsageReport; group: string }) {
   const most = Math.max(...report.rows.map((row) => row.cost_usd), 0);
   const cell = (row: UsageRow) => (group === "session" && row.key ? <a href={`/sessions/${row.key}`}>{plain(nameOf(group, row.key))}</a> : plain(nameOf(group, row.key)));
   return (
-    <div class="table-scroll card">
+    <div class="table-scroll card" tabIndex={0} role="group" aria-label="Table">
       <table>
         <thead><tr><th>{group}</th><th class="number">Cost</th><th class="number">Requests</th><th class="number">Tokens in</th><th class="number">Out</th><th class="number">Cache read</th><th class="number">Cache hits</th><th class="number">First token</th></tr></thead>
         <tbody>
@@ -102,6 +102,9 @@ export function Costs() {
   const labels = [...new Set([...sessions.value.values()].flatMap((session) => Object.keys(session.peek().labels)))].sort();
   const rows = figures?.time.rows;
   const times = useMemo(() => (rows ?? []).map((row) => Date.parse(row.key ?? "") / 1_000), [rows]);
+  // A bar stands in the middle of its time: room for half of one at both ends.
+  const width = span.step === "hour" ? 3_600 : 86_400;
+  const now = useMemo(() => Math.floor(Date.now() / 1_000 / width) * width, [rows, width]);
   const series = useMemo(() => [{ name: "Cost", values: (rows ?? []).map((row) => row.cost_usd) }], [rows]);
   const total = figures?.by.total;
   return (
@@ -125,7 +128,7 @@ export function Costs() {
             <Figure name="Cache hits" value={total.cache_hit_rate === null ? "–" : `${Math.round(total.cache_hit_rate * 100)} %`} note={`${count(total.cache_read_tokens)} tokens read`} />
             <Figure name="First token" value={total.median_ttft_ms === null ? "–" : duration(total.median_ttft_ms)} note="median" />
           </div>
-          <section class="card chart-card"><h2>Spent over time</h2><TimeChart times={times} series={series} format={dollars} label={`Spent by ${span.step}`} /></section>
+          <section class="card chart-card"><h2>Spent over time</h2><TimeChart times={times} series={series} format={dollars} label={`Spent by ${span.step}`} from={now - span.days * 86_400 + width / 2} to={now + width / 2} /></section>
           <section class="stack">
             <div class="groups" role="group" aria-label="Group by">{[...GROUPS, ...labels.map((name) => ({ group: `label:${name}`, name: `Label ${name}` }))].map((each) => <button key={each.group} type="button" aria-pressed={each.group === group} onClick={() => go({ by: each.group })}>{each.name}</button>)}</div>
             <Rows report={figures.by} group={group} />

@@ -1,28 +1,82 @@
-/** Owns the page of files: the workspace of a session, as it is now. */
+/** Owns the page of files: the workspace of a session, as it is now, as it was saved, and what differs between two of these. */
 
 import "../styles/files.css";
-import { useLocation } from "preact-iso";
-import { useMemo } from "preact/hooks";
-import { FileBrowser } from "../components/file-browser.tsx";
-import { plain } from "../components/format.ts";
+import "../styles/session.css";
+import { lazy, useLocation } from "preact-iso";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { ManifestSummary } from "../../../sdk/index.ts";
+import { client } from "../client.ts";
+import { FileBrowser, type FileSource } from "../components/file-browser.tsx";
+import { ago, bytes, plain } from "../components/format.ts";
+import { wordsOf } from "../components/notices.tsx";
 import { Empty, Waiting } from "../components/panel.tsx";
 import { sessionSource } from "../components/workspace.tsx";
+import { clock } from "../store/clock.ts";
 import { loaded, ordered } from "../store/fleet.ts";
+
+const ManifestDiff = lazy(() => import("../components/manifest-diff.tsx").then((module) => module.ManifestDiff));
+
+/** Saved states that can be chosen. */
+const LISTED = 100;
+
+function manifestSource(workspaceId: string, manifest_id: string): FileSource {
+  return { key: `manifest:${manifest_id}`, list: (path) => client.workspaces.files(workspaceId, path, { manifest_id }), read: (path) => client.workspaces.read(workspaceId, path, { manifest_id }) };
+}
+
+function useManifests(workspaceId: string | null) {
+  const [state, setState] = useState<{ all: ManifestSummary[]; fault: string | null }>({ all: [], fault: null });
+  useEffect(() => {
+    let live = true;
+    setState({ all: [], fault: null });
+    if (workspaceId === null) return undefined;
+    void (async () => {
+      const all: ManifestSummary[] = [];
+      try {
+        for await (const manifest of client.workspaces.manifests(workspaceId, { limit: LISTED })) if (all.push(manifest) >= LISTED) break;
+        if (live) setState({ all: all.filter(({ kind }) => kind === "workspace"), fault: null });
+      } catch (error) {
+        if (live) setState({ all: [], fault: wordsOf(error) });
+      }
+    })();
+    return () => {
+      live = false;
+    };
+  }, [workspaceId]);
+  return state;
+}
 
 export function Files() {
   const { query, route } = useLocation();
   const all = ordered.value.map((session) => session.value);
   const id = query["session"] ?? all[0]?.id ?? null;
-  const source = useMemo(() => (id === null ? null : sessionSource(id)), [id]);
-  const go = (session: string, path: string) => route(`/files?session=${session}${path ? `&path=${encodeURIComponent(path)}` : ""}`);
-  if (!loaded.value) return <main class="page"><Waiting what="Reading sessions" /></main>;
+  const workspaceId = all.find((session) => session.id === id)?.workspace_id ?? null;
+  const manifests = useManifests(workspaceId);
+  const at = query["at"] ?? "";
+  const to = query["to"] ?? "";
+  const source = useMemo(() => (id === null ? null : at && workspaceId ? manifestSource(workspaceId, at) : sessionSource(id)), [id, at, workspaceId]);
+  function go(next: { session?: string; path?: string; at?: string; to?: string }): void {
+    const wanted = new URLSearchParams({ session: id ?? "", path: query["path"] ?? "", at, to, ...next });
+    for (const name of ["path", "at", "to"]) if (!wanted.get(name)) wanted.delete(name);
+    route(`/files?${wanted}`);
+  }
+  if (!loaded.value) return <main class="page"><h1>Files</h1><Waiting what="Reading sessions" /></main>;
+  const named = ({ id, created_at, files, bytes: size }: ManifestSummary) => <option key={id} value={id}>{`Saved ${ago(created_at, clock.value)}: ${files} files, ${bytes(size)}`}</option>;
   return (
     <main class="page">
       <header class="page-head">
         <h1>Files</h1>
-        {id !== null && <label class="inline"><span class="visually-hidden">Session</span><select value={id} onChange={(event) => go(event.currentTarget.value, "")}>{all.map((session) => <option key={session.id} value={session.id}>{plain(session.name ?? `${session.agent} ${session.id.slice(-5)}`)}</option>)}</select></label>}
+        {id !== null && (
+          <div class="row files-choice">
+            <label class="inline"><span class="visually-hidden">Session</span><select value={id} onChange={(event) => go({ session: event.currentTarget.value, path: "", at: "", to: "" })}>{all.map((session) => <option key={session.id} value={session.id}>{plain(session.name ?? `${session.agent} ${session.id.slice(-5)}`)}</option>)}</select></label>
+            <label class="inline"><span class="visually-hidden">State</span><select value={at} onChange={(event) => go({ at: event.currentTarget.value, to: "" })}><option value="">As they are now</option>{manifests.all.map(named)}</select></label>
+            {at && manifests.all.length > 1 && <label class="inline"><span class="visually-hidden">Compare with</span><select value={to} onChange={(event) => go({ to: event.currentTarget.value })}><option value="">Compare with …</option>{manifests.all.filter((each) => each.id !== at).map(named)}</select></label>}
+          </div>
+        )}
       </header>
-      {source && id !== null ? <FileBrowser source={source} path={query["path"] ?? ""} onPath={(path) => go(id, path)} /> : <Empty icon="files" title="No workspace yet"><p>Every session has one. Launch an agent, and its files are here.</p></Empty>}
+      {manifests.fault !== null && <p class="hint">Saved states cannot be read: {manifests.fault}</p>}
+      {at && to && workspaceId !== null && <ManifestDiff workspaceId={workspaceId} from={at} to={to} />}
+      {!to && source && id !== null && <FileBrowser source={source} path={query["path"] ?? ""} onPath={(path) => go({ path })} />}
+      {id === null && <Empty icon="files" title="No workspace yet"><p>Every session has one. Launch an agent, and its files are here.</p></Empty>}
     </main>
   );
 }

@@ -63,6 +63,8 @@ function Bulk() {
     <div class="bulk row" role="toolbar" aria-label="Selected sessions">
       <b>{n} selected</b>
       <button type="button" onClick={() => void each("Canceled", async (id) => { const task = (await client.sessions.get(id)).task_id; if (task) await client.tasks.cancel(task); })}>Cancel tasks</button>
+      <button type="button" onClick={() => void each("Suspended", (id) => client.sessions.suspend(id))}>Suspend</button>
+      <button type="button" onClick={() => void each("Resumed", (id) => client.sessions.resume(id))}>Resume</button>
       <button type="button" class="danger" onClick={() => confirm(`End ${n} sessions for good?`) && void each("Ended", (id) => client.sessions.terminate(id))}>End</button>
       <button type="button" class="quiet" onClick={() => (selected.value = new Set())}>Clear</button>
     </div>
@@ -71,7 +73,7 @@ function Bulk() {
 
 export function Fleet() {
   const [launching, setLaunching] = useState(false);
-  if (!loaded.value) return <main class="page"><Waiting what="Reading sessions" /></main>;
+  if (!loaded.value) return <main class="page"><h1>Fleet</h1><Waiting what="Reading sessions" /></main>;
   const none = ordered.value.length === 0;
   return (
     <main class="page">

@@ -51,7 +51,7 @@ function HostCard({ host, runners, onChange }: { host: Host; runners: readonly R
       <p class="hint">{host.os} {host.arch} · {host.cpus} CPUs · {Math.round(host.memory_mb / 1_024)} GiB · pool {host.pool} · seen {ago(host.last_seen_at, clock.value)}</p>
       <meter min={0} max={Math.max(1, host.max_runners)} value={host.runners} aria-label="Runners">{host.runners}</meter>
       <p class="hint">{host.runners} of {host.max_runners} runners</p>
-      <div class="table-scroll"><table>
+      <div class="table-scroll" tabIndex={0} role="group" aria-label="Table"><table>
         <thead><tr><th>Sandbox</th><th>State</th><th>What it is</th></tr></thead>
         <tbody>{host.providers.map((provider) => <tr key={provider.name}><td>{provider.name}{provider.name === host.default_provider && <span class="soft"> (default)</span>}</td><td><span class={`badge ${provider.available ? "good" : ""}`}>{provider.available ? "ready" : "not here"}</span></td><td>{plain(provider.detail)}</td></tr>)}</tbody>
       </table></div>

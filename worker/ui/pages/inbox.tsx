@@ -31,7 +31,7 @@ function Request({ permission, active }: { permission: Permission; active: boole
     <li ref={ref} id={permission.id} class={active ? "request active" : "request"} aria-current={active ? "true" : undefined} onFocusCapture={() => (current.value = permission.id)} onClick={() => (current.value = permission.id)}>
       <p class="row request-head"><a href={`/sessions/${permission.session_id}`}>{plain(sessionName(permission))}</a><time class="soft" dateTime={permission.created_at}>{ago(permission.created_at, clock.value)}</time></p>
       <Ask asked={permission} />
-      {ruling ? <RuleForm permission={permission} onDone={() => setRuling(false)} /> : <div class="row"><Answers id={permission.id} /><button type="button" class="quiet" onClick={() => setRuling(true)}>By a rule …</button></div>}
+      {ruling ? <RuleForm permission={permission} onDone={() => setRuling(false)} /> : <div class="row"><Answers id={permission.id} asked={permission} />{permission.tool !== "budget" && <button type="button" class="quiet" onClick={() => setRuling(true)}>By a rule …</button>}</div>}
     </li>
   );
 }

@@ -5,8 +5,9 @@ import { lazy, useRoute } from "preact-iso";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Session as SessionData } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
+import { Beside } from "../components/beside.tsx";
 import { Composer } from "../components/composer.tsx";
-import { count, dollars, time } from "../components/format.ts";
+import { plain } from "../components/format.ts";
 import { ItemView } from "../components/item.tsx";
 import { Lifecycle } from "../components/lifecycle.tsx";
 import { Fault, Waiting } from "../components/panel.tsx";
@@ -23,6 +24,8 @@ const VIEWS = [
   { view: "transcript", name: "Transcript" },
   { view: "terminal", name: "Terminal" },
   { view: "files", name: "Files" },
+  // Where there is no room beside the transcript.
+  { view: "about", name: "About" },
 ] as const;
 type View = (typeof VIEWS)[number]["view"];
 
@@ -50,31 +53,10 @@ function Head({ session, log, view, onView }: { session: SessionData; log: Sessi
   const live = log.state.value;
   return (
     <header class="session-head">
-      <div><h1>{session.name ?? session.agent}</h1><p class="row"><StateBadge state={state} /><span class="hint">{session.agent}{session.model ? ` · ${session.model}` : ""}</span>{live !== "live" && live !== "ended" && <span class="badge warn">{live === "waiting" ? "Reconnecting" : "Connecting"}</span>}</p></div>
-      <div class="groups" role="group" aria-label="View">{VIEWS.map((each) => <button key={each.view} type="button" aria-pressed={view === each.view} onClick={() => onView(each.view)}>{each.name}</button>)}</div>
+      <div><h1>{plain(session.name ?? session.agent)}</h1><p class="row"><StateBadge state={state} /><span class="hint">{session.agent}{session.model ? ` · ${session.model}` : ""}</span>{live !== "live" && live !== "ended" && <span class="badge warn">{live === "waiting" ? "Reconnecting" : "Connecting"}</span>}</p></div>
+      <div class="groups" role="group" aria-label="View">{VIEWS.map((each) => <button key={each.view} type="button" class={each.view === "about" ? "narrow-only" : undefined} aria-pressed={view === each.view} onClick={() => onView(each.view)}>{each.name}</button>)}</div>
       <Lifecycle session={session} />
     </header>
-  );
-}
-
-function Beside({ session, log }: { session: SessionData; log: SessionLog }) {
-  void log.revision.value;
-  const { plan, progress } = log.transcript.now;
-  const { usage } = session;
-  return (
-    <aside class="session-side" aria-label="About this session">
-      {progress && <section><h2>Progress</h2><p>{progress.text}</p>{progress.fraction !== undefined && <progress value={progress.fraction} max={1} />}</section>}
-      {plan && plan.length > 0 && <section><h2>Plan</h2><ul class="plan">{plan.map((step, i) => <li key={i} class={step.status}>{step.text}</li>)}</ul></section>}
-      <section>
-        <h2>Cost</h2>
-        <dl class="facts"><dt>Spent</dt><dd>{usage.cost_usd === null ? "not known" : dollars(usage.cost_usd)}</dd><dt>Tokens in</dt><dd>{count(usage.input_tokens)}</dd><dt>Tokens out</dt><dd>{count(usage.output_tokens)}</dd><dt>From cache</dt><dd>{count(usage.cache_read_tokens)}</dd></dl>
-      </section>
-      <section>
-        <h2>Session</h2>
-        <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
-        {Object.keys(session.labels).length > 0 && <p class="row">{Object.entries(session.labels).map(([key, value]) => <span key={key} class="badge">{key}: {value}</span>)}</p>}
-      </section>
-    </aside>
   );
 }
 
@@ -85,8 +67,8 @@ export function Session() {
   useEffect(() => () => log.close(), [log]);
   const { items } = log.transcript;
   const [view, setView] = useState<View>("transcript");
-  if (error && !session) return <main class="page"><Fault error={error} /></main>;
-  if (!session || !log.ready.value) return <main class="page"><Waiting what="Reading the session" /></main>;
+  if (error && !session) return <main class="page"><h1>Session</h1><Fault error={error} /></main>;
+  if (!session || !log.ready.value) return <main class="page"><h1>{plain(session?.name ?? "Session")}</h1><Waiting what="Reading the session" /></main>;
   return (
     <main class="session">
       <Head session={session} log={log} view={view} onView={setView} />
@@ -94,6 +76,7 @@ export function Session() {
         {log.failure.value !== null && <Fault error={log.failure.value} />}
         {view === "terminal" && <Terminal parts={outputOf(log)} label="What its commands printed" />}
         {view === "files" && <div class="session-files"><Workspace sessionId={session.id} /></div>}
+        {view === "about" && <Beside session={session} log={log} inMain />}
         {view === "transcript" && <VirtualList
           count={items.length} revision={log.revision.value} keyOf={(i) => items[i]?.seq ?? i} label="What happened in this session" onTop={() => log.older()}
           render={(i) => { const item = items[i]; return item ? <ItemView item={item} /> : null; }}

@@ -20,7 +20,8 @@ const MAX_ITEMS = 40;
 const UPDATE_MS = 120;
 
 function lastLine(text: string): string {
-  return text.trimEnd().slice(-2_000).split("\n").at(-1)?.slice(-SHOWN) ?? "";
+  const line = text.trimEnd().slice(-2_000).split("\n").at(-1) ?? "";
+  return line.length <= SHOWN ? line : `… ${line.slice(-SHOWN)}`;
 }
 
 function lineOf(item: Item | undefined): Pick<CardLine, "text" | "tone"> | null {

@@ -56,8 +56,8 @@ export function Agents() {
       </form>
       {error !== null && <Fault error={error} again={again} />}
       {items === null && error === null && <Waiting what="Reading configs" />}
-      {items && items.length > 0 && <div class="table-scroll card"><table>
-        <thead><tr><th>Name</th><th>Speaks</th><th>Model</th><th>Key</th><th>Address</th><th /><th /></tr></thead>
+      {items && items.length > 0 && <div class="table-scroll card" tabIndex={0} role="group" aria-label="Table"><table>
+        <thead><tr><th>Name</th><th>Speaks</th><th>Model</th><th>Key</th><th>Address</th><th><span class="visually-hidden">Try it</span></th><th><span class="visually-hidden">Actions</span></th></tr></thead>
         <tbody>{items.map((config) => <tr key={config.id}><td>{config.name}{config.agent && <span class="soft"> for {config.agent}</span>}</td><td>{config.api}</td><td>{config.model ?? "–"}</td><td class="mono">{config.key}</td><td class="mono">{config.base_url ?? "–"}</td><td><Try id={config.id} /></td><td class="number"><button type="button" class="danger" onClick={() => confirm(`Delete “${config.name}”? Sessions that use it fail from then on.`) && void attempt("The config was not deleted", () => client.agentConfigs.delete(config.id), "Deleted").then(again)}>Delete</button></td></tr>)}</tbody>
       </table></div>}
       <div class="card settings-form"><h2>Agents on the hosts</h2><p class="hint">Custom agents are declared in a host's <code>marionette.yaml</code>, under <code>agents.custom</code>.</p><ul class="stack">{[...agents.values()].map((agent) => <li key={agent.name} class="row"><span class={`badge ${agent.available ? "good" : ""}`}>{agent.name}</span><span class="hint">{plain(agent.detail)}</span></li>)}</ul></div>

@@ -32,8 +32,8 @@ export function Keys() {
       </form>
       {error !== null && <Fault error={error} again={again} />}
       {items === null && error === null && <Waiting what="Reading keys" />}
-      {items && <div class="table-scroll card"><table>
-        <thead><tr><th>Name</th><th>Key</th><th>May</th><th>Last used</th><th /></tr></thead>
+      {items && <div class="table-scroll card" tabIndex={0} role="group" aria-label="Table"><table>
+        <thead><tr><th>Name</th><th>Key</th><th>May</th><th>Last used</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
         <tbody>{items.map((key) => <tr key={key.id} class={key.revoked_at ? "gone" : ""}><td>{plain(key.name)}</td><td class="mono">{key.display}…</td><td>{key.scopes.join(", ")}</td><td>{key.last_used_at ? ago(key.last_used_at, clock.value) : "never"}</td><td class="number">{key.revoked_at ? <span class="badge">revoked</span> : <button type="button" class="danger" onClick={() => confirm(`Revoke “${key.name}”? Whoever uses it is locked out within seconds.`) && void attempt("The key was not revoked", () => client.keys.revoke(key.id), "Revoked").then(again)}>Revoke</button>}</td></tr>)}</tbody>
       </table></div>}
       {made !== null && <Once title="Your new API key" secret={made} onClose={() => setMade(null)} />}
@@ -56,8 +56,8 @@ export function RunnerTokens() {
         <div class="row"><button type="submit" class="primary" disabled={!name.trim()}>Make the token</button></div>
       </form>
       {error !== null && <Fault error={error} again={again} />}
-      {items && <div class="table-scroll card"><table>
-        <thead><tr><th>Name</th><th>Token</th><th>Pool</th><th>Made</th><th /></tr></thead>
+      {items && <div class="table-scroll card" tabIndex={0} role="group" aria-label="Table"><table>
+        <thead><tr><th>Name</th><th>Token</th><th>Pool</th><th>Made</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
         <tbody>{items.map((token) => <tr key={token.id} class={token.revoked_at ? "gone" : ""}><td>{plain(token.name)}</td><td class="mono">{token.display}…</td><td>{token.pool}</td><td>{ago(token.created_at, clock.value)}</td><td class="number">{token.revoked_at ? <span class="badge">revoked</span> : <span class="row end"><button type="button" onClick={() => void attempt("The token was not rotated", async () => { setMade((await client.runnerTokens.rotate(token.id)).token); again(); })}>Rotate</button><button type="button" class="danger" onClick={() => confirm(`Revoke “${token.name}”?`) && void attempt("The token was not revoked", () => client.runnerTokens.revoke(token.id), "Revoked").then(again)}>Revoke</button></span>}</td></tr>)}</tbody>
       </table></div>}
       {made !== null && <Once title="Your new runner token" secret={made} onClose={() => setMade(null)} />}

@@ -69,8 +69,8 @@ export function Prices() {
         <div class="row"><button type="submit" class="primary">Set the price</button></div>
       </form>
       {error !== null && <Fault error={error} />}
-      {pricing && <div class="table-scroll card"><table>
-        <thead><tr><th>Model</th><th class="number">In</th><th class="number">Out</th><th class="number">Cache read</th><th class="number">Cache write</th><th /></tr></thead>
+      {pricing && <div class="table-scroll card" tabIndex={0} role="group" aria-label="Table"><table>
+        <thead><tr><th>Model</th><th class="number">In</th><th class="number">Out</th><th class="number">Cache read</th><th class="number">Cache write</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
         <tbody>{pricing.models.map((price) => <tr key={`${price.source}:${price.match}`}><td class="mono">{price.match}</td><td class="number">{dollars(price.input)}</td><td class="number">{dollars(price.output)}</td><td class="number">{price.cache_read === undefined ? "–" : dollars(price.cache_read)}</td><td class="number">{price.cache_write === undefined ? "–" : dollars(price.cache_write)}</td><td class="number">{price.source === "tenant" ? <button type="button" class="danger" onClick={() => void put(own.filter(({ match }) => match !== price.match), "Removed")}>Remove</button> : <span class="hint">book {pricing.version}</span>}</td></tr>)}</tbody>
       </table></div>}
     </section>
