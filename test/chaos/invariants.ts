@@ -57,7 +57,8 @@ export async function verdictOn(client: Marionette, subject: Subject, lines: num
 /** What the agents wrote into the workspace, as the API gives it. */
 async function traceOf(client: Marionette, sessionId: string): Promise<Trace[]> {
   const text = await eventually("the workspace can be read", () => client.sessions.files.text(sessionId, "trace.jsonl"), 60_000);
-  return text.trim().split("\n").map((line) => JSON.parse(line) as Trace);
+  // A full disk, or a kill, may have cut an agent off in the middle of a record: what is whole counts.
+  return [...text.matchAll(/\{[^{}]*\}/g)].map(([record]) => JSON.parse(record) as Trace);
 }
 
 /** Every event once and in order, the same for whoever looked. */
