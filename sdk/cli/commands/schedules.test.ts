@@ -17,7 +17,7 @@ const made: Schedule = {
 /** mctl against a server that answers every call with the schedule. */
 async function run(...argv: string[]) {
   const asked: { method: string; path: string; query: string; body: unknown }[] = [];
-  const fetched = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+  const fetched = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
     const request = new Request(input, init);
     const { pathname, search } = new URL(request.url);
     const text = await request.text();
