@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import manifest from "./package.json" with { type: "json" };
 import { HELP, parseCommand, UsageError, type RunOptions } from "./config/cli.ts";
-import { ConfigError, readConfig } from "./config/file.ts";
+import { checkMachine, ConfigError, readConfig } from "./config/file.ts";
 import { install } from "./config/install.ts";
 import { HostDaemon } from "./daemon/daemon.ts";
 import { logger } from "./daemon/log.ts";
@@ -15,9 +15,11 @@ const here = dirname(fileURLToPath(import.meta.url));
 async function serve(options: RunOptions, env: NodeJS.ProcessEnv): Promise<void> {
   const log = logger({ level: options.level, pretty: options.pretty ?? process.stderr.isTTY, write: (line) => void process.stderr.write(line) });
   const config = await readConfig(options.config);
+  // What is not there now may come, such as a disk: it is refused when it is asked for.
+  await checkMachine(config, options.config).catch((error: unknown) => log.warn("config.browse_roots", { error: error instanceof Error ? error.message : String(error) }));
   const daemon = new HostDaemon({
     server: options.server, token: options.token, pool: options.pool, labels: options.labels, name: options.name, maxRunners: options.maxRunners,
-    config, data: options.data, runnerBundle: options.runnerBundle, beside: here, version: manifest.version, env, log,
+    config, data: options.data, hide: options.hide, runnerBundle: options.runnerBundle, beside: here, version: manifest.version, env, log,
   });
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {
@@ -50,7 +52,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv): Pro
       return null;
     }
     if (command.kind === "config check") {
-      await readConfig(command.config);
+      await checkMachine(await readConfig(command.config), command.config);
       process.stdout.write(command.config === undefined ? "no file named: every setting has its default\n" : `${command.config} is valid\n`);
     } else process.stdout.write(command.kind === "help" ? HELP : `${manifest.version}\n`);
     return 0;

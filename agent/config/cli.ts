@@ -18,6 +18,7 @@ export const HELP = `marionette-agent: makes this machine a host of Marionette.
   --name NAME           name of the host (its host name)
   --config FILE         marionette.yaml                        MARIONETTE_CONFIG
   --data DIR            data directory (.marionette/host)
+  --hide DIR            never shown below browse_roots, nor to a session (repeatable)
   --max-runners N       runners at once (from the machine's size)
   --runner-bundle PATH  runner.js (beside the daemon)
   --on-exit keep|stop   what runners do when the daemon stops: live on (keep), or stop
@@ -28,7 +29,7 @@ export const HELP = `marionette-agent: makes this machine a host of Marionette.
 
 const OPTIONS = {
   server: { type: "string" }, token: { type: "string" }, pool: { type: "string" }, labels: { type: "string" }, name: { type: "string" }, config: { type: "string" },
-  data: { type: "string" }, "max-runners": { type: "string" }, "runner-bundle": { type: "string" }, "on-exit": { type: "string" },
+  data: { type: "string" }, hide: { type: "string", multiple: true }, "max-runners": { type: "string" }, "runner-bundle": { type: "string" }, "on-exit": { type: "string" },
   pretty: { type: "boolean" }, json: { type: "boolean" }, print: { type: "boolean" }, help: { type: "boolean", short: "h" }, version: { type: "boolean" },
 } as const;
 
@@ -43,6 +44,7 @@ export interface RunOptions {
   name: string | undefined;
   config: string | undefined;
   data: string;
+  hide: string[];
   maxRunners: number | undefined;
   runnerBundle: string | undefined;
   onExit: "keep" | "stop";
@@ -75,6 +77,7 @@ export function parseCommand(argv: readonly string[], env: NodeJS.ProcessEnv): C
     name: values.name,
     config,
     data: resolve(values.data ?? ".marionette/host"),
+    hide: (values.hide ?? []).map((path) => resolve(path)),
     maxRunners: count(values["max-runners"]),
     runnerBundle: values["runner-bundle"] === undefined ? undefined : resolve(values["runner-bundle"]),
     onExit: onExit(values["on-exit"]),

@@ -136,6 +136,15 @@ describe("marionette-agent's command line", () => {
       expect(await main(["config", "check", "--config", file], {})).toBe(0);
       expect(out.join("")).toContain("is valid");
     });
+    it("names browse roots that are no directories of this machine", async () => {
+      const file = join(directory, "m.yaml");
+      await writeFile(file, `browse_roots: [${directory}, ${directory}/none, ${file}, /]\n`);
+      expect(await main(["config", "check", "--config", file], {})).toBe(1);
+      expect(out.join("")).toContain(`browse_roots.1: ${directory}/none: there is no such directory`);
+      expect(out.join("")).toContain(`browse_roots.2: ${file}: not a directory`);
+      expect(out.join("")).toContain("browse_roots.3: /: the whole file system");
+      expect(out.join("")).not.toContain("browse_roots.0");
+    });
     it("names the fault of a bad one and does not start", async () => {
       const file = join(directory, "m.yaml");
       await writeFile(file, "max_runers: 3\n");

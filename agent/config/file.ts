@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { parseDocument } from "yaml";
 import type * as z from "zod";
+import { rootFault } from "../daemon/browsing.ts";
 import { config, type Config } from "./schema.ts";
 
 /** A file that cannot be used; `faults` are `path: what was expected`. */
@@ -22,6 +23,13 @@ export function parseConfig(text: string, source = "marionette.yaml"): Config {
   const parsed = config.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
   if (parsed.success) return parsed.data;
   throw new ConfigError(source, parsed.error.issues.flatMap(faults));
+}
+
+/** What the file says and this machine does not have: browse roots that are no directories. Throws `ConfigError`. */
+export async function checkMachine({ browse_roots }: Config, source = "marionette.yaml"): Promise<void> {
+  const faults = await Promise.all(browse_roots.map(async (root, index) => ({ index, root, why: await rootFault(root) })));
+  const found = faults.flatMap(({ index, root, why }) => (why === null ? [] : [`browse_roots.${index}: ${root}: ${why}`]));
+  if (found.length > 0) throw new ConfigError(source, found);
 }
 
 /** Reads the file; without one, everything has its default. Throws `ConfigError`, also where a named file is missing. */

@@ -36,6 +36,7 @@ function argumentsOf(options: InstallOptions): string[] {
     "--pool", options.pool, "--data", options.data, "--on-exit", options.onExit,
     ...(labels ? ["--labels", labels] : []),
     ...(options.name !== undefined ? ["--name", options.name] : []),
+    ...options.hide.flatMap((path) => ["--hide", path]),
     ...(options.config !== undefined ? ["--config", resolve(options.config)] : []),
     ...(options.maxRunners !== undefined ? ["--max-runners", String(options.maxRunners)] : []),
     ...(options.runnerBundle !== undefined ? ["--runner-bundle", options.runnerBundle] : []),

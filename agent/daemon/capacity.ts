@@ -37,6 +37,7 @@ export interface CapacityOptions {
   maxRunners: number | undefined;
   defaultProvider: string | undefined;
   agents: AgentHost;
+  browseRoots: readonly string[];
   /** Where the example agent and Node lie on the host. */
   view: { node: string; bundle: string };
 }
@@ -59,5 +60,6 @@ export async function hostInfo(options: CapacityOptions, providers: readonly Pro
     default_provider: chooseProvider(options.defaultProvider, probed),
     providers: probed,
     agents: agents.slice(0, 128),
+    browse_roots: [...options.browseRoots],
   };
 }

@@ -1,12 +1,13 @@
 /** Owns the daemon: composes its parts, answers its HostObject, and says hello. */
 
 import { randomBytes } from "node:crypto";
+import { existsSync, realpathSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { RpcTarget, type RpcStub } from "capnweb";
+import { basename, join, resolve } from "node:path";
+import type { RpcStub } from "capnweb";
 import {
   HOST_LINK_VERSION, hostWelcome, idOf, isId, Secret, spawnSpec, suspendStrategy, understands,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended, type SuspendStrategy,
+  type Browsed, type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended, type SuspendStrategy,
 } from "../../sdk/protocol/index.ts";
 import type { Config } from "../config/schema.ts";
 import { makeProvider, PROVIDER_NAMES } from "../providers/registry.ts";
@@ -15,6 +16,8 @@ import type { RunnerSpec } from "../runner/spec.ts";
 import { findAgent, unknownHint, type AgentHost } from "./agents.ts";
 import { bundleDirectory, fillCache } from "./bundle.ts";
 import { hostInfo } from "./capacity.ts";
+import { browse, readBrowsed, type BrowseRoots } from "./browsing.ts";
+import { Directories } from "./directories.ts";
 import { listFiles, readFile as readWorkspaceFile } from "./files.ts";
 import { HostCopies } from "./host-copies.ts";
 import { Layout, makeDirectories } from "./layout.ts";
@@ -23,6 +26,7 @@ import type { Logger } from "./log.ts";
 import { planWelcome } from "./reconcile.ts";
 import { Records } from "./records.ts";
 import { Supervisor } from "./supervisor.ts";
+import { DaemonTarget } from "./target.ts";
 
 const UPDATE_MS = 30_000;
 const PRUNE_MS = 600_000;
@@ -36,6 +40,8 @@ export interface DaemonOptions {
   maxRunners: number | undefined;
   config: Config;
   data: string;
+  /** What is never shown below a browse root, beside the data: secrets of whoever starts the daemon. */
+  hide?: readonly string[];
   /** A built runner.js; absent: the one beside the daemon, else built from the sources. */
   runnerBundle: string | undefined;
   /** Directory of the daemon's own file, and of the sources. */
@@ -45,7 +51,7 @@ export interface DaemonOptions {
   log: Logger;
 }
 
-export class HostDaemon {
+export class HostDaemon implements Daemon {
   readonly #options: DaemonOptions;
   readonly #layout: Layout;
   readonly #providers: Provider[] = [];
@@ -53,6 +59,8 @@ export class HostDaemon {
   readonly #copies: HostCopies;
   readonly #link: Link;
   readonly #agents: AgentHost;
+  readonly #roots: BrowseRoots;
+  readonly #directories: Directories;
   #bundle = "";
   #hostId: string | null = null;
   #info: HostInfo | null = null;
@@ -63,6 +71,8 @@ export class HostDaemon {
     this.#options = options;
     this.#layout = new Layout(options.data);
     this.#agents = { custom: options.config.agents.custom, path: options.env["PATH"] ?? "", hidden: [options.data] };
+    this.#roots = { roots: options.config.browse_roots, hidden: [options.data, ...(options.hide ?? [])].map(withoutLinks) };
+    this.#directories = new Directories(this.#layout, () => this.#roots);
     this.#supervisor = new Supervisor({
       layout: this.#layout,
       records: new Records(this.#layout),
@@ -135,7 +145,7 @@ export class HostDaemon {
     const { name, version, pool, labels, maxRunners, config } = this.#options;
     const view = { node: process.execPath, bundle: this.#bundle };
     return (this.#info = await hostInfo(
-      { name, version, pool, labels, maxRunners: maxRunners ?? config.max_runners, defaultProvider: config.providers.default, agents: this.#agents, view },
+      { name, version, pool, labels, maxRunners: maxRunners ?? config.max_runners, defaultProvider: config.providers.default, agents: this.#agents, view, browseRoots: config.browse_roots },
       this.#providers,
     ));
   }
@@ -191,7 +201,10 @@ export class HostDaemon {
     const name = spec.provider ?? this.#info?.default_provider ?? "process";
     const provider = this.#providers.find((other) => other.name === name);
     if (!provider) return { ok: false, retryable: false, error: { code: "provider_failed", message: `this host has no provider '${name}'`, hint: `It has ${this.#providers.map((other) => other.name).join(" and ")}.` } };
-    const directories = this.#layout.directories(spec);
+    const own = spec.directory === undefined ? null : await this.#directories.claim(spec.directory, provider);
+    if (own && !own.ok) return { ok: false, retryable: false, error: { code: "provider_failed", message: own.message.slice(0, 4_096) } };
+    const directory = own ? { path: own.path, owner: own.owner } : undefined;
+    const directories = this.#layout.directories({ ...spec, directory });
     const view = provider.view(directories);
     const found = await findAgent(spec.agent, this.#agents, view);
     const placed = found ? provider.place(found) : { launch: null, mounts: [] };
@@ -201,13 +214,14 @@ export class HostDaemon {
       agent: placed.launch, agent_name: spec.agent, ...(found === null && { agent_hint: unknownHint(spec.agent, this.#agents) }),
       model: spec.model, env: spec.env, keep_raw: spec.keep_raw, needs_key: spec.needs_key, ...(spec.gateway !== undefined && { gateway: spec.gateway }), workspace: view.workspace, home: view.home, state: view.state,
       workspace_id: spec.workspace_id, ...(spec.restore && { restore: spec.restore }), ...(spec.workspace_quota_mb && { workspace_quota_mb: spec.workspace_quota_mb }),
+      ...(own && { directory: { path: own.path, identity: own.identity } }),
     };
     const { runner_id, session_id, tenant_id, workspace_id, epoch } = spec;
     return this.#supervisor.spawn(
-      { runner_id, session_id, tenant_id, workspace_id, epoch, provider: name, sandbox: provider.sandbox, isolation: provider.isolation, mounts: placed.mounts },
+      { runner_id, session_id, tenant_id, workspace_id, epoch, provider: name, sandbox: provider.sandbox, isolation: own?.notice ? `${provider.isolation}; ${own.notice}` : provider.isolation, mounts: placed.mounts, ...(directory && { directory }) },
       async () => {
-        const made = await makeDirectories(directories, provider.owner, { "runner.json": JSON.stringify(runner) });
-        await this.#copies.begin(session_id, workspace_id);
+        const made = await makeDirectories(directories, directory ? directory.owner : provider.owner, { "runner.json": JSON.stringify(runner) });
+        await Promise.all([this.#copies.begin(session_id, workspace_id), this.#directories.settle(workspace_id, session_id, directory?.path ?? null)]);
         return made;
       },
     );
@@ -220,7 +234,8 @@ export class HostDaemon {
 
   /** See `Daemon.forget`. */
   async forget(sessionId: string): Promise<void> {
-    await this.#copies.ended(idOf("session").parse(sessionId));
+    const id = idOf("session").parse(sessionId);
+    await Promise.all([this.#copies.ended(id), this.#directories.ended(id)]);
   }
 
   /** See `Daemon.suspend`. */
@@ -240,46 +255,30 @@ export class HostDaemon {
 
   /** See `Daemon.listFiles`. */
   async listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>> {
-    return listFiles(this.#layout.workspace(idOf("workspace").parse(workspaceId)), path);
+    const { root, options } = await this.#directories.filesOf(idOf("workspace").parse(workspaceId));
+    return listFiles(root, path, options);
   }
 
   /** See `Daemon.readFile`. */
   async readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
-    return readWorkspaceFile(this.#layout.workspace(idOf("workspace").parse(workspaceId)), path, offset, length);
+    const { root, options } = await this.#directories.filesOf(idOf("workspace").parse(workspaceId));
+    return readWorkspaceFile(root, path, offset, length, options);
+  }
+
+  /** See `Daemon.browse`. */
+  async browse(root: string, path: string, offset: number, limit: number): Promise<FileAnswer<Browsed>> {
+    return browse(this.#roots, root, path, offset, limit);
+  }
+
+  /** See `Daemon.readBrowsed`. */
+  async readBrowsed(root: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
+    return readBrowsed(this.#roots, root, path, offset, length);
   }
 }
 
-/** What the object may call; only these methods are reachable over the link. */
-class DaemonTarget extends RpcTarget implements Daemon {
-  readonly #daemon: HostDaemon;
-  constructor(daemon: HostDaemon) {
-    super();
-    this.#daemon = daemon;
-  }
-  spawn(spec: SpawnSpec): Promise<Spawned> {
-    return this.#daemon.spawn(spec);
-  }
-  destroy(runnerId: string, reason: string): Promise<void> {
-    return this.#daemon.destroy(runnerId, reason);
-  }
-  forget(sessionId: string): Promise<void> {
-    return this.#daemon.forget(sessionId);
-  }
-  suspend(runnerId: string, strategy: SuspendStrategy, fallback: SuspendStrategy | null): Promise<Suspended> {
-    return this.#daemon.suspend(runnerId, strategy, fallback);
-  }
-  resume(runnerId: string): Promise<Resumed> {
-    return this.#daemon.resume(runnerId);
-  }
-  discardFiles(sessionId: string, workspaceId: string): Promise<void> {
-    return this.#daemon.discardFiles(sessionId, workspaceId);
-  }
-  listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>> {
-    return this.#daemon.listFiles(workspaceId, path);
-  }
-  readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
-    return this.#daemon.readFile(workspaceId, path, offset, length);
-  }
+/** The path as the system has it; one that is not there yet stays as it is. */
+function withoutLinks(path: string): string {
+  return existsSync(path) ? realpathSync(path) : resolve(path);
 }
 
 /** A random name for the data directory, made once. */

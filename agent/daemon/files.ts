@@ -1,23 +1,19 @@
 /** Owns reading a workspace's files from outside its sandbox: no path leaves the workspace, whatever links the agent has made. */
 
-import { constants } from "node:fs";
-import { lstat, open, opendir, readlink, realpath, type FileHandle } from "node:fs/promises";
-import { join, posix, sep } from "node:path";
 import type { Stats } from "node:fs";
+import { lstat, opendir } from "node:fs/promises";
+import { join, posix } from "node:path";
 import type { FileAnswer, FileContent, FileEntry } from "../../sdk/protocol/index.ts";
+import { openInside, refuse, type InsideOptions, type Opened, type Refusal } from "./inside.ts";
 
 /** Most bytes of one read. */
 export const MAX_READ_BYTES = 1_048_576;
 /** Most entries of one listing. */
 export const MAX_ENTRIES = 10_000;
-const MAX_PATH = 4_096;
-
-type Refusal = { ok: false; code: "not_found" | "bad_request" | "payload_too_large"; message: string };
-const refuse = (code: Refusal["code"], message: string): Refusal => ({ ok: false, code, message });
 
 /** A directory's entries, sorted by name, directories first; `path` is relative to the workspace at `root`. */
-export async function listFiles(root: string, path: string): Promise<FileAnswer<FileEntry[]>> {
-  const opened = await openInside(root, path);
+export async function listFiles(root: string, path: string, options?: InsideOptions): Promise<FileAnswer<FileEntry[]>> {
+  const opened = await openInside(root, path, options);
   if (!opened.ok) return opened;
   const { handle, stats, relative, place } = opened;
   try {
@@ -36,11 +32,16 @@ export async function listFiles(root: string, path: string): Promise<FileAnswer<
 }
 
 /** At most `length` bytes of a file from `offset`. */
-export async function readFile(root: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
+export async function readFile(root: string, path: string, offset: number, length: number, options?: InsideOptions): Promise<FileAnswer<FileContent>> {
+  return readOpened(() => openInside(root, path, options), offset, length);
+}
+
+/** At most `length` bytes from `offset` of the file that `from` opens. */
+export async function readOpened(from: () => Promise<Refusal | Opened>, offset: number, length: number): Promise<FileAnswer<FileContent>> {
   if (!Number.isSafeInteger(offset) || offset < 0) return refuse("bad_request", "offset: expected a whole number of at least 0");
   if (!Number.isSafeInteger(length) || length < 0) return refuse("bad_request", "length: expected a whole number of at least 0");
   if (length > MAX_READ_BYTES) return refuse("payload_too_large", `length: at most ${MAX_READ_BYTES} bytes at a time`);
-  const opened = await openInside(root, path);
+  const opened = await from();
   if (!opened.ok) return opened;
   const { handle, stats, relative } = opened;
   try {
@@ -53,30 +54,9 @@ export async function readFile(root: string, path: string, offset: number, lengt
   }
 }
 
-async function openInside(root: string, path: string): Promise<Refusal | { ok: true; handle: FileHandle; stats: Stats; relative: string; place: string }> {
-  if (path.length > MAX_PATH || path.includes("\0")) return refuse("bad_request", "path: too long, or holds NUL");
-  const relative = posix.normalize(path.replace(/^\/+/, "") || ".");
-  if (relative === ".." || relative.startsWith("../")) return refuse("bad_request", "path: leaves the workspace");
-  const real = await realpath(root).catch(() => null);
-  if (real === null) return refuse("not_found", "this host has no files of the workspace");
-  const target = await realpath(join(real, relative)).catch(() => null);
-  if (target === null) return refuse("not_found", `${shown(relative)} does not exist`);
-  if (!inside(real, target)) return refuse("bad_request", "path: a link leaves the workspace");
-  // A pipe would block a read, and must not.
-  const handle = await open(target, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW).catch(() => null);
-  if (!handle) return refuse("not_found", `${shown(relative)} cannot be opened`);
-  // The agent may have swapped a directory for a link since we looked: what counts is what was opened.
-  const place = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : target;
-  const now = process.platform === "linux" ? await readlink(place) : await realpath(target).catch(() => "");
-  if (inside(real, now)) return { ok: true, handle, stats: await handle.stat(), relative: relative === "." ? "" : relative.replace(/\/$/, ""), place };
-  await handle.close();
-  return refuse("bad_request", "path: leaves the workspace");
-}
+const shown = (relative: string) => relative || "the workspace";
 
-const inside = (root: string, path: string) => path === root || path.startsWith(root + sep);
-const shown = (relative: string) => (relative === "" || relative === "." ? "the workspace" : relative);
-
-function kindOf(stats: Stats): FileEntry["kind"] {
+export function kindOf(stats: Stats): FileEntry["kind"] {
   if (stats.isSymbolicLink()) return "symlink";
   if (stats.isDirectory()) return "directory";
   return stats.isFile() ? "file" : "other";

@@ -31,8 +31,15 @@ export class Layout {
   get bundle(): string {
     return join(this.root, "bundle");
   }
+  get workspaces(): string {
+    return join(this.root, "workspaces");
+  }
   workspace(workspaceId: string): string {
-    return join(this.root, "workspaces", workspaceId);
+    return join(this.workspaces, workspaceId);
+  }
+  /** Beside a workspace: which directory of the host's own stands for it. */
+  directoryNote(workspaceId: string): string {
+    return join(this.workspaces, `${workspaceId}.json`);
   }
   get sessions(): string {
     return join(this.root, "sessions");
@@ -44,24 +51,24 @@ export class Layout {
   runner(runnerId: string): string {
     return join(this.runners, runnerId);
   }
-  directories(ids: { workspace_id: string; session_id: string; runner_id: string }): SandboxDirectories {
+  directories(ids: { workspace_id: string; session_id: string; runner_id: string; directory?: { path: string } | undefined }): SandboxDirectories {
     const record = this.runner(ids.runner_id);
-    return { workspace: this.workspace(ids.workspace_id), home: join(this.session(ids.session_id), "home"), state: join(record, "state"), record };
+    return { ...(ids.directory ? { workspace: ids.directory.path, foreign: true } : { workspace: this.workspace(ids.workspace_id) }), home: join(this.session(ids.session_id), "home"), state: join(record, "state"), record };
   }
   /** Makes the data directory, closed to other users. */
   async make(): Promise<void> {
     await mkdir(this.root, { recursive: true, mode: 0o700 });
-    await Promise.all([this.runners, this.warm, this.cache, join(this.root, "workspaces"), this.sessions].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
+    await Promise.all([this.runners, this.warm, this.cache, this.workspaces, this.sessions].map((path) => mkdir(path, { recursive: true, mode: 0o700 })));
   }
 }
 
 /**
  * Makes a runner's directories and the private files of its state; what the sandbox writes belongs to `owner`.
- * `fresh`: workspace and home were not there before.
+ * `fresh`: workspace and home were not there before. A workspace that is the host's own directory is left as it is.
  */
 export async function makeDirectories(directories: SandboxDirectories, owner: Owner | null, stateFiles: Readonly<Record<string, string>>): Promise<{ fresh: boolean }> {
   await mkdir(directories.record, { recursive: true, mode: 0o700 });
-  const [workspace, home] = await Promise.all([directories.workspace, directories.home, directories.state].map((path) => makeOwned(path, owner)));
+  const [home, , workspace] = await Promise.all([directories.home, directories.state, ...(directories.foreign ? [] : [directories.workspace])].map((path) => makeOwned(path, owner)));
   await Promise.all(
     Object.entries(stateFiles).map(async ([name, text]) => {
       const path = join(directories.state, name);

@@ -16,6 +16,8 @@ const runnerRecord = z.object({
   sandbox: sandboxKind.nullable(),
   isolation: z.string(),
   mounts: z.array(z.object({ source: z.string(), target: z.string() })),
+  /** The directory of the host's own that it works in, without links, and who runs there. */
+  directory: z.object({ path: z.string(), owner: z.object({ uid: z.number().int(), gid: z.number().int() }).nullable() }).optional(),
   /** Its sandbox was saved and is not there until it is resumed. */
   saved: z.boolean().optional(),
 });

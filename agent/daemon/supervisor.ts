@@ -269,7 +269,7 @@ export class Supervisor {
     const provider = await this.#options.provider(record.provider);
     const directories = this.#options.layout.directories(record);
     const began = performance.now();
-    const sandbox = await provider.start({ ...record, directories, fresh, saved });
+    const sandbox = await provider.start({ ...record, directories, fresh, saved, ...(record.directory && { owner: record.directory.owner }) });
     this.#options.log.info("runner.started", { ...fieldsOf(record), ms: Math.round((performance.now() - began) * 10) / 10 });
     this.#follow(entry, sandbox);
   }

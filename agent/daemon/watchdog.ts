@@ -33,6 +33,7 @@ function ending({ code, signal }: RunnerExit): string | null {
   if (code === EXIT.stopped) return "stopped in order";
   if (code === EXIT.stale) return "its attachment is over";
   if (code === EXIT.bad_spec) return "it could not read what it was started with";
+  if (code === EXIT.wrong_directory) return "the directory that it was to work in was replaced while it started";
   return null;
 }
 

@@ -1,6 +1,7 @@
 /** Owns the `docker` provider: a runner in a hardened container of an engine on this machine. */
 
 import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import Docker from "dockerode";
@@ -112,10 +113,12 @@ export class DockerProvider implements Provider {
     const { config, bundle, dataId, hostId, env } = this.#context;
     const { runner_id, session_id, tenant_id, epoch } = request;
     const certificates = env["NODE_EXTRA_CA_CERTS"];
+    const user = request.owner ?? this.owner ?? { uid: process.getuid?.() ?? SANDBOX_OWNER.uid, gid: process.getgid?.() ?? SANDBOX_OWNER.gid };
+    const mounts = [...request.mounts, ...(certificates === undefined ? [] : [{ source: certificates, target: CERTIFICATES }]), ...(request.owner ? [await passwdFor(request.directories.record, user)] : [])];
     const options = containerOptions({
-      request: certificates === undefined ? request : { ...request, mounts: [...request.mounts, { source: certificates, target: CERTIFICATES }] },
+      request: { ...request, mounts },
       config: request.saved ? { ...config.docker, image: savedImage(runner_id) } : config.docker,
-      user: this.owner ?? { uid: process.getuid?.() ?? SANDBOX_OWNER.uid, gid: process.getgid?.() ?? SANDBOX_OWNER.gid },
+      user,
       bundle,
       labels: {
         [LABELS.runner]: runner_id, [LABELS.session]: session_id, [LABELS.tenant]: tenant_id, [LABELS.epoch]: String(epoch), [LABELS.host]: hostId() ?? "", [LABELS.data]: dataId,
@@ -251,6 +254,13 @@ export class DockerProvider implements Provider {
   async close(): Promise<void> {
     this.#closed = true;
   }
+}
+
+/** Names a user that the image does not know: programs that ask who they are would fail. */
+async function passwdFor(record: string, { uid, gid }: Owner): Promise<HostMount> {
+  const source = join(record, "passwd");
+  await writeFile(source, `root:x:0:0:root:/root:/usr/sbin/nologin\nagent:x:${uid}:${gid}:agent:${INSIDE.home}:/bin/sh\n`, { mode: 0o644 });
+  return { source, target: "/etc/passwd" };
 }
 
 /** Shows the arguments' files, and puts their places inside in their stead. */

@@ -124,9 +124,9 @@ export class ProcessProvider implements Provider {
     // Started again: what the last one left behind must not work beside the new one.
     if (await this.#read(runner_id)) await this.destroy(runner_id);
     const kind = JSON.stringify(shownMounts(request.mounts));
-    const warm = mode === "bubblewrap" && request.fresh ? await this.#warm.take(kind, directories) : null;
+    const warm = mode === "bubblewrap" && request.fresh && !directories.foreign ? await this.#warm.take(kind, directories) : null;
     const mark = warm?.mark ?? runner_id;
-    const { child, exited } = warm?.launched ?? (await this.#launch(mode, directories, request.mounts, mark));
+    const { child, exited } = warm?.launched ?? (await this.#launch(mode, directories, request.mounts, mark, request.owner));
     if (mode === "bubblewrap") this.#warm.want(kind);
     this.#exits.set(runner_id, exited);
     child.stdin?.end();
@@ -140,13 +140,13 @@ export class ProcessProvider implements Provider {
     if (this.#mode === "bubblewrap") this.#warm.want("[]", 0);
   }
 
-  async #launch(mode: Mode, directories: SandboxDirectories, mounts: readonly HostMount[], mark: string): Promise<Launched> {
+  async #launch(mode: Mode, directories: SandboxDirectories, mounts: readonly HostMount[], mark: string, owner: Owner | null = this.owner): Promise<Launched> {
     const view = this.view(directories);
     const command = [view.node, join(view.bundle, "runner.js"), join(view.state, "runner.json")];
     const [output, status] = await Promise.all([open(join(directories.record, "output.log"), "a", 0o600), open(join(directories.record, "status"), "w", 0o600)]);
     try {
       const [file = "", ...args] =
-        mode === "process" ? command : ["bwrap", ...bubblewrapArguments({ directories, mounts: [...this.#ownMounts(), ...mounts], owner: this.owner, statusFd: 3, command })];
+        mode === "process" ? command : ["bwrap", ...bubblewrapArguments({ directories, mounts: [...this.#ownMounts(), ...mounts], owner, statusFd: 3, command })];
       const env = this.#environment(mode, mark, view);
       const child = spawn(file, args, { cwd: mode === "process" ? directories.workspace : "/", env, detached: true, stdio: ["pipe", output.fd, output.fd, status.fd] });
       const exited = new Promise<Exit>((resolve) => child.once("exit", (code, name) => resolve({ code, signal: name, reason: null })));

@@ -6,6 +6,8 @@ import type { AgentLaunch } from "../runner/spec.ts";
 /** Directories on the host that belong to one runner; the provider shows them to it at the paths that it chooses. */
 export interface SandboxDirectories {
   workspace: string;
+  /** The workspace is a directory of the host's own: it is shown and never made, given away, moved or removed. */
+  foreign?: boolean;
   home: string;
   /** Journal and runner.json. */
   state: string;
@@ -68,6 +70,8 @@ export interface StartRequest {
   fresh: boolean;
   /** It was saved, and starts with what was. */
   saved?: boolean;
+  /** Who runs inside, instead of the provider's own choice. */
+  owner?: Owner | null;
 }
 
 export interface RunningSandbox {

@@ -154,7 +154,7 @@ export class Capsules {
     if (!workspace) throw new Error("the workspace was not read");
     return {
       capsule_id: job.id, why: job.why, workspace: summary(workspace), state: state ? summary(state) : null, torn: torn || workspace.torn || state?.torn === true,
-      left_out: [workspace, ...(state ? [state] : [])].flatMap(({ excluded }) => excluded).slice(0, MAX_LEFT_OUT), duration_ms: Math.round(performance.now() - job.began),
+      left_out: [...(trees.withheld ? [trees.withheld] : []), ...[workspace, ...(state ? [state] : [])].flatMap(({ excluded }) => excluded)].slice(0, MAX_LEFT_OUT), duration_ms: Math.round(performance.now() - job.began),
     };
   }
 

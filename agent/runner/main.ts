@@ -1,6 +1,7 @@
 /** Owns the runner's process: its spec in, its signals, its exit code. */
 
 import { readFileSync } from "node:fs";
+import { directoryFault } from "./directory.ts";
 import { createRunner } from "./runner.ts";
 import { EXIT, runnerSpec, type RunnerSpec } from "./spec.ts";
 
@@ -36,6 +37,8 @@ function readSpec(path: string): RunnerSpec {
 
 const [, , path] = process.argv;
 const spec = path === undefined ? await loadAll() : readSpec(path);
+const fault = directoryFault(spec);
+if (fault !== null) die(EXIT.wrong_directory, fault);
 const runner = await createRunner({ spec, log });
 for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => runner.stop("the host stops the runner"));
 // Sent to a stopped process by the system, and to a thawed container by its host.

@@ -58,6 +58,8 @@ export const runnerSpec = z.object({
   restore: restoreOrder.nullable().optional(),
   /** Largest size of the workspace in MiB. */
   workspace_quota_mb: z.number().int().min(1).nullable().optional(),
+  /** The workspace is this directory of the host's own, known by device and inode: in no capsule, and never restored. */
+  directory: z.object({ path: z.string(), identity: z.string().regex(/^\d+:\d+$/) }).optional(),
   /** The session's files; the agent's working directory. */
   workspace: z.string(),
   /** HOME of the agent: its conversations live here and outlive the runner. */
@@ -74,4 +76,4 @@ export const OWN = ".marionette";
 /** In the state directory while the capsule that it names holds the trees as they are: for the host, which may then let its copies go one day. */
 export const MARKER = "capsule.json";
 /** What a runner process may exit with; everything else is a crash and the daemon starts it again on its journal. */
-export const EXIT = { stopped: 0, stale: 10, bad_spec: 11 } as const;
+export const EXIT = { stopped: 0, stale: 10, bad_spec: 11, wrong_directory: 12 } as const;

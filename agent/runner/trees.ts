@@ -27,11 +27,13 @@ export interface Trees {
   restore(kind: ManifestKind, options: RestoreTreeOptions): Promise<RestoreResult>;
   /** Whether this host has something of the tree. */
   has(kind: ManifestKind): boolean;
+  /** What no capsule holds, whatever is in it. */
+  readonly withheld?: { path: string; why: string };
 }
 
 /** The trees of a runner's spec, kept through the control plane's doors for its session. */
 export function openTrees(spec: RunnerSpec & { workspace_id: string }, stateFiles: readonly string[]): Trees {
-  const { workspace_id, session_id, server, run_token, socket, home, workspace, workspace_quota_mb } = spec;
+  const { workspace_id, session_id, server, run_token, socket, home, workspace, workspace_quota_mb, directory } = spec;
   const token = new Secret(run_token);
   const base = new URL(`/links/workspace/${session_id}/${workspace_id}`, server).href;
   const door = { base, token, sessionId: session_id, ...(socket !== undefined && { socket }) };
@@ -40,10 +42,14 @@ export function openTrees(spec: RunnerSpec & { workspace_id: string }, stateFile
     mkdirSync(own, { recursive: true, mode: 0o700 });
     return join(own, kind === "workspace" ? `${workspace_id}.index` : "state.index");
   };
-  const rootOf = (kind: ManifestKind) => (kind === "workspace" ? workspace : home);
+  // A directory of the host's own is its owner's: an empty one stands for it, so that nothing is ever kept of it or written over it.
+  const instead = directory && join(own, "no-workspace");
+  if (instead !== undefined) mkdirSync(instead, { recursive: true, mode: 0o700 });
+  const rootOf = (kind: ManifestKind) => (kind === "workspace" ? (instead ?? workspace) : home);
   const quota = workspace_quota_mb ? { bytes: workspace_quota_mb * MEBIBYTE } : undefined;
   return {
     stateFiles,
+    ...(directory && { withheld: { path: directory.path, why: "a directory of the host's own: its files stay there, as they are" } }),
     sync(kind, manifest_id, signal) {
       const place = kind === "workspace" ? { ...(quota && { quota }) } : { include: stateFiles, outsideLinks: "keep" as const };
       return syncInThread({ root: rootOf(kind), kind, ids: { manifest_id, workspace_id }, door: { ...door, attempts: SYNC_ATTEMPTS }, index: indexOf(kind), signal, ...place });
@@ -63,7 +69,7 @@ export function openTrees(spec: RunnerSpec & { workspace_id: string }, stateFile
           return 0;
         }
       };
-      return kind === "workspace" ? entries(workspace) > 0 : stateFiles.some((path) => entries(join(home, path)) > 0);
+      return kind === "workspace" ? directory !== undefined || entries(workspace) > 0 : stateFiles.some((path) => entries(join(home, path)) > 0);
     },
   };
 }

@@ -4,7 +4,7 @@ import * as z from "zod";
 import { runError } from "./task.ts";
 import { hostInfo } from "./host.ts";
 import { idOf } from "./ids.ts";
-import { sandboxKind } from "./session.ts";
+import { hostPath, sandboxKind } from "./session.ts";
 import { restoreOrder } from "./capsule.ts";
 import { suspendOffer, suspendStrategy, type SuspendStrategy } from "./suspend.ts";
 import { env, slug } from "./values.ts";
@@ -56,6 +56,8 @@ export const spawnSpec = z.object({
   restore: restoreOrder.nullable().optional(),
   /** Largest size of the workspace in MiB; null: the host's disk is the limit. */
   workspace_quota_mb: z.number().int().min(1).nullable().optional(),
+  /** Work in this directory of the host, below one of its browse roots, instead of a workspace. */
+  directory: hostPath.optional(),
 });
 export type SpawnSpec = z.infer<typeof spawnSpec>;
 
@@ -77,6 +79,10 @@ export type FileEntry = z.infer<typeof fileEntry>;
 /** A part of a file, base64; `size` is the whole file's. */
 export const fileContent = z.object({ path: z.string(), size: z.number().int(), offset: z.number().int(), base64: z.string(), modified_at: z.string() });
 export type FileContent = z.infer<typeof fileContent>;
+
+/** Entries of a directory from one on, directories first, then by name; `total` counts all. */
+export const browsed = z.object({ items: z.array(fileEntry).max(1_000), total: z.number().int() });
+export type Browsed = z.infer<typeof browsed>;
 
 /** Answer of a file call: `not_found`, `bad_request` (a path that leaves the workspace, not a file) or the value. */
 export type FileAnswer<T> = { ok: true; value: T } | { ok: false; code: "not_found" | "bad_request" | "payload_too_large"; message: string };
@@ -111,6 +117,10 @@ export interface Daemon {
   listFiles(workspaceId: string, path: string): Promise<FileAnswer<FileEntry[]>>;
   /** At most 1 MiB at a time. */
   readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>>;
+  /** A part of a directory below one of the host's browse roots, hidden entries too; `root` as the host's configuration writes it, `path` relative to it. */
+  browse(root: string, path: string, offset: number, limit: number): Promise<FileAnswer<Browsed>>;
+  /** A part of a file below a browse root, as `readFile`. */
+  readBrowsed(root: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>>;
 }
 
 /** What a HostObject offers its daemon. */

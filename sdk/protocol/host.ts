@@ -46,6 +46,8 @@ export const hostInfo = z.object({
   default_provider: slug,
   providers: z.array(hostProvider).max(32),
   agents: z.array(hostAgent).max(128),
+  /** Directories of the machine that its configuration opens to browsing and to sessions, as written there. Absent: none. */
+  browse_roots: z.array(z.string().max(4_096)).max(64).optional(),
 });
 export type HostInfo = z.infer<typeof hostInfo>;
 

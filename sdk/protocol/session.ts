@@ -34,6 +34,13 @@ const living = {
 /** Largest size of the workspace in MiB. */
 const quota = z.number().int().min(1).max(16_777_216);
 
+const isPlainPath = (path: string) => path.slice(1).split("/").every((part) => part !== "" && part !== "." && part !== "..");
+/** An absolute path on a host, in the host's own spelling. */
+export const hostPath = oneLine(4_096).regex(/^\/./, "expected an absolute path").refine(isPlainPath, "expected a path without '.', '..', '//' and a slash at its end");
+/** A directory of a host's own, in which a session works instead of a workspace. Its files stay its owner's: they are in no capsule, and nothing restores or removes them. */
+export const sessionDirectory = z.strictObject({ host_id: idOf("host"), path: hostPath });
+export type SessionDirectory = z.infer<typeof sessionDirectory>;
+
 export const sessionCreate = z.strictObject({
   agent: slug,
   name: name.optional(),
@@ -55,6 +62,8 @@ export const sessionCreate = z.strictObject({
   /** Label conditions on the host: `gpu=nvidia,vram>=16GB`. */
   selector: z.string().min(1).max(500).optional(),
   workspace_id: idOf("workspace").optional(),
+  /** Work in this directory of this host instead of a workspace of its own; below one of the host's `browse_roots`. Needs a key with the scope `admin`. */
+  directory: sessionDirectory.optional(),
   runner_lifecycle: runnerLifecycle.default("per-session"),
   edit_mode: editMode.default("off"),
   rules: z.array(rule).max(MAX_RULES).default([]),
@@ -128,6 +137,8 @@ export const session = z.object({
   provider: z.string().nullable(),
   selector: z.string().nullable(),
   workspace_id: idOf("workspace"),
+  /** Where it works instead of a workspace of its own. */
+  directory: sessionDirectory.nullable().optional(),
   /** The host that holds the workspace's files; a session stays with it. */
   host_id: idOf("host").nullable(),
   runner_lifecycle: runnerLifecycle,

@@ -11,7 +11,7 @@ export const RUNNER_LINK_VERSION = 3;
 /**
  * Host link.
  * - 1 (2026-11-21): Cap'n Web session; the daemon says hello, the object calls spawn, destroy and files.
- * - 2 (2026-11-21): suspend, resume, discardFiles; a spawn may carry an order to restore.
+ * - 2 (2026-11-21): suspend, resume, discardFiles, browse; a spawn may carry an order to restore, and a directory to work in.
  */
 export const HOST_LINK_VERSION = 2;
 

@@ -7,7 +7,7 @@ import type { Adapter } from "../../agent/adapters/adapter.ts";
 import { createRunner, type Runner } from "../../agent/runner/runner.ts";
 import {
   HOST_LINK_VERSION, hostWelcome,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
+  type Browsed, type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
 } from "../../sdk/protocol/index.ts";
 
 export interface Fleet {
@@ -80,6 +80,12 @@ class FleetDaemon extends RpcTarget implements Daemon {
     return NOT_HERE;
   }
   async readFile(): Promise<FileAnswer<FileContent>> {
+    return NOT_HERE;
+  }
+  async browse(): Promise<FileAnswer<Browsed>> {
+    return NOT_HERE;
+  }
+  async readBrowsed(): Promise<FileAnswer<FileContent>> {
     return NOT_HERE;
   }
 }

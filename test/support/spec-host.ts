@@ -5,7 +5,7 @@ import { newWebSocketRpcSession, RpcTarget, type RpcStub } from "capnweb";
 import { WebSocket } from "ws";
 import {
   HOST_LINK_VERSION, hostWelcome,
-  type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
+  type Browsed, type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended,
 } from "../../sdk/protocol/index.ts";
 import { eventually } from "./eventually.ts";
 
@@ -46,6 +46,12 @@ class SpecDaemon extends RpcTarget implements Daemon {
     return NO_FILES;
   }
   async readFile(): Promise<FileAnswer<FileContent>> {
+    return NO_FILES;
+  }
+  async browse(): Promise<FileAnswer<Browsed>> {
+    return NO_FILES;
+  }
+  async readBrowsed(): Promise<FileAnswer<FileContent>> {
     return NO_FILES;
   }
 }
