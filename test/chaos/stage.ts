@@ -101,10 +101,14 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
     const dir = await mkdtemp(join(tmpdir(), "marionette-chaos-"));
     ends.push(() => rm(dir, { recursive: true, force: true, maxRetries: 3 }));
     const clock = clockAt(join(dir, "clock"));
+    // Taken away after the stack is closed: until then its host needs it to end what it started.
+    const disk = smallDisk(join(dir, "small"));
+    if (typeof disk !== "string") ends.push(() => disk.close());
     const stack = await startStack({ prelude: clock.prelude });
     ends.push(() => stack.close());
     const client = patientClient(stack);
     const missing = new Map<string, string>();
+    if (typeof disk === "string") missing.set("disk", disk);
     const problems: string[] = [];
     const env = { PATH: process.env["PATH"] ?? "" };
     const lines = { binary: process.execPath, args: [AGENT] };
@@ -127,9 +131,6 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
     }
 
     const plain = { default: "process", process: { isolation: "none" } };
-    const disk = smallDisk(join(dir, "small"));
-    if (typeof disk === "string") missing.set("disk", disk);
-    else ends.push(() => disk.close());
     const places = [await place("one", await config("one", plain), "default", null), await place("two", await config("two", plain), "default", typeof disk === "string" ? null : disk)];
     const engine = docker ? await dockerEngine() : "not asked for";
     if (typeof engine === "string") missing.set("container", engine);
