@@ -1,7 +1,7 @@
 /** Owns the calls that objects offer the worker and one another; failures travel as data (`Result`), never as thrown classes. */
 
 import type {
-  Capsule, Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Page, Permission, PermissionApprove, PermissionDeny, Result,
+  Browsed, Capsule, Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Page, Permission, PermissionApprove, PermissionDeny, Result,
   Resumed, Run, RunError, RunnerReport, Session, SessionCreate, SessionFork, SessionHistory, SessionPatch, SessionResume, SessionSuspend, Spawned,
   SpawnSpec, Suspended, SuspendStrategy, Task, TaskCreate,
 } from "../sdk/protocol/index.ts";
@@ -145,6 +145,9 @@ export interface HostRpc {
   drain(actor: Actor, draining: boolean): Promise<Result<Host>>;
   listFiles(actor: Actor, workspaceId: string, path: string): Promise<Result<FileEntry[]>>;
   readFile(actor: Actor, workspaceId: string, path: string, offset: number, length: number): Promise<Result<FileContent>>;
+  /** See `Daemon.browse`. */
+  browse(actor: Actor, root: string, path: string, offset: number, limit: number): Promise<Result<Browsed>>;
+  readBrowsed(actor: Actor, root: string, path: string, offset: number, length: number): Promise<Result<FileContent>>;
   /** What the daemon says runs now. */
   runners(actor: Actor): Promise<Result<RunnerReport[]>>;
 

@@ -3,8 +3,8 @@
 import { DurableObject } from "cloudflare:workers";
 import * as z from "zod";
 import {
-  CLOSE, fail, fileContent, fileEntry, HOST_LINK_VERSION, ok, resumed, spawned, suspended,
-  type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type Resumed, type RunnerReport, type Spawned, type SpawnSpec,
+  browsed, CLOSE, fail, fileContent, fileEntry, HOST_LINK_VERSION, ok, resumed, spawned, suspended,
+  type Browsed, type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type Resumed, type RunnerReport, type Spawned, type SpawnSpec,
   type Suspended, type SuspendStrategy,
 } from "../../sdk/protocol/index.ts";
 import { alarmMove } from "../base/deadlines.ts";
@@ -125,6 +125,14 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
       return this.#files(actor, "readFile", [workspaceId, path, offset, length], fileContent);
     }
 
+    async browse(actor: Actor, root: string, path: string, offset: number, limit: number): Promise<Result<Browsed>> {
+      return this.#files(actor, "browse", [root, path, offset, limit], browsed);
+    }
+
+    async readBrowsed(actor: Actor, root: string, path: string, offset: number, length: number): Promise<Result<FileContent>> {
+      return this.#files(actor, "readBrowsed", [root, path, offset, length], fileContent);
+    }
+
     async runners(actor: Actor): Promise<Result<RunnerReport[]>> {
       const host = this.#owned(actor);
       if (!host.ok) return host;
@@ -146,7 +154,7 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
       return fail("unavailable", `host ${name} is not connected`, { hint: "Start its daemon, or look why it cannot reach the control plane: marionette-agent" });
     }
 
-    async #files<T>(actor: Actor, method: "listFiles" | "readFile", args: unknown[], value: z.ZodType<T>): Promise<Result<T>> {
+    async #files<T>(actor: Actor, method: "listFiles" | "readFile" | "browse" | "readBrowsed", args: unknown[], value: z.ZodType<T>): Promise<Result<T>> {
       const host = this.#owned(actor);
       if (!host.ok) return host;
       try {

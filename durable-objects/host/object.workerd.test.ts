@@ -4,7 +4,7 @@ import { newWebSocketRpcSession, RpcTarget, type RpcStub } from "capnweb";
 import { env } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it, vi } from "vitest";
-import { CLOSE, HOST_LINK_VERSION, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type RunnerReport, type Spawned, type SpawnSpec } from "../../sdk/protocol/index.ts";
+import { CLOSE, HOST_LINK_VERSION, type Browsed, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type RunnerReport, type Spawned, type SpawnSpec } from "../../sdk/protocol/index.ts";
 import type { ObjectsEnv, Row } from "../ports.ts";
 import { hostInfoFor, sampleId } from "../pool/sample.ts";
 import type { Actor, HostJoin } from "../rpc.ts";
@@ -60,6 +60,14 @@ class FakeDaemon extends RpcTarget {
   async readFile(_workspace: string, path: string, offset: number): Promise<FileAnswer<FileContent>> {
     if (path === "broken") throw new Error("EIO");
     return { ok: true, value: { path, size: 3, offset, base64: "YWJj", modified_at: "2026-01-01T00:00:00.000Z" } };
+  }
+  async browse(root: string, path: string, offset: number, limit: number): Promise<FileAnswer<Browsed>> {
+    this.calls.push(["browse", root, path, offset, limit]);
+    if (root !== "/srv") return { ok: false, code: "bad_request", message: "root: expected one of /srv" };
+    return { ok: true, value: { items: [{ name: ".git", path: ".git", kind: "directory", size: 0, modified_at: "2026-01-01T00:00:00.000Z" }], total: 1 } };
+  }
+  readBrowsed(root: string, path: string, offset: number): Promise<FileAnswer<FileContent>> {
+    return this.readFile(root, path, offset);
   }
 }
 
@@ -322,6 +330,20 @@ describe("a host", () => {
       expect(await host.read(actor)).toMatchObject({ value: { status: "online" } });
       socket.close();
       await settled(async () => expect(await host.listFiles(actor, workspace, "")).toMatchObject({ ok: false, error: { code: "unavailable" } }));
+    }));
+
+  it("lets its own tenant browse what its configuration opens", () =>
+    inHost("browse", async (world) => {
+      const host = world.make();
+      const { daemon } = await world.join(host);
+      expect(await host.browse(actor, "/srv", "project", 0, 10)).toMatchObject({ ok: true, value: { items: [{ name: ".git" }], total: 1 } });
+      expect(await host.browse(actor, "/etc", "", 0, 10)).toMatchObject({ ok: false, error: { code: "bad_request", message: "root: expected one of /srv" } });
+      expect(await host.readBrowsed(actor, "/srv", "a", 0, 3)).toMatchObject({ ok: true, value: { base64: "YWJj" } });
+      const calls = daemon.calls.length;
+      for (const answer of [await host.browse({ ...actor, tenant_id: sampleId("ten", 2) }, "/srv", "", 0, 10), await host.readBrowsed({ ...actor, tenant_id: sampleId("ten", 2) }, "/srv", "a", 0, 3)]) {
+        expect(answer).toMatchObject({ ok: false, error: { code: "not_found" } });
+      }
+      expect(daemon.calls.length).toBe(calls);
     }));
 
   it("that drains tells its pool and its readers", () =>

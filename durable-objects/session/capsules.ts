@@ -82,6 +82,7 @@ export function covered({ capsule, session, queue }: State): boolean {
 /** Where the next runner should be: the host that has the files, and no other where it alone has what an ended run wrote. */
 export function hostWish(state: State): LeaseRequest["host"] {
   const { session, restore, capsule } = state;
+  if (session?.directory) return { host_id: session.directory.host_id, must: true };
   if (!session?.host_id || restore) return null;
   return { host_id: session.host_id, must: session.last_run_id !== null && capsule?.covers !== session.last_run_id };
 }

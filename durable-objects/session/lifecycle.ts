@@ -16,7 +16,7 @@ export function createSession(work: Work, { actor, id, workspace_id, input, env_
   const session: SessionRecord = {
     id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels,
     status: "pending", status_reason: null, pool, provider: input.provider ?? null, selector: input.selector ?? null,
-    workspace_id, host_id: null, runner_lifecycle, edit_mode, env_names, has_api_key, base_url: input.base_url ?? null, agent_config_id: input.agent_config ?? null, keep_raw,
+    workspace_id, directory: input.directory ?? null, host_id: input.directory?.host_id ?? null, runner_lifecycle, edit_mode, env_names, has_api_key, base_url: input.base_url ?? null, agent_config_id: input.agent_config ?? null, keep_raw,
     lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: input.suspend_strategy ?? null, workspace_quota_mb: input.workspace_quota_mb ?? null, retention_days,
     capsule_id: null, forked_from: capsule ? { session_id: capsule.session_id, capsule_id: capsule.id, seq: capsule.seq } : null, last_run_id: null,
     created_at: work.at, updated_at: work.at, ended_at: null, version: 0, conversation: capsule?.conversation ?? null,
@@ -38,6 +38,7 @@ export function createSession(work: Work, { actor, id, workspace_id, input, env_
 export function chooseManifest(work: Work, manifestId: string): void {
   const { session, attachment, capsule } = work.state;
   if (!session || session.status === "terminated") return;
+  if (session.directory) return work.refuse("conflict", `the session works in ${session.directory.path}, a directory of its host's own: nothing is ever restored over that`, { directory: session.directory });
   if (attachment && attachment.state !== "leasing" && attachment.state !== "queued") return work.refuse("conflict", "the session has a runner; suspend it first without holding the runner, then restore its workspace", { status: session.status, instead: ["suspend"] });
   dropInterruption(work, "its workspace was set back");
   work.set({ restore: { capsule_id: null, workspace_manifest_id: manifestId, state_manifest_id: capsule?.state_manifest_id ?? null, mode: "exact" } });

@@ -116,7 +116,7 @@ export class Caller {
     const spec: SpawnSpec = {
       runner_id, session_id, tenant_id, workspace_id, epoch, run_token: token.reveal(), agent, model, provider, env: this.#engine.env.all(), keep_raw,
       needs_key: has_api_key && (attachment.gateway?.sealed_key ?? null) === null, gateway: has_api_key || Boolean(agent_config_id) || this.#deploymentKey,
-      ...(attachment.restore && { restore: attachment.restore }), workspace_quota_mb,
+      ...(attachment.restore && { restore: attachment.restore }), workspace_quota_mb, ...(session.directory && { directory: session.directory.path }),
     };
     const result = await this.#neighbours().host(host_id).spawn(spec);
     this.#engine.feed({ type: "spawn.answered", runner_id, answer: answerOf(result) });

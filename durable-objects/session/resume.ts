@@ -21,7 +21,7 @@ export function writeReceipt(work: Work, restored: boolean): void {
   const { session, attachment, before, capsule, permissions, queue, running } = work.state;
   if (!session || !attachment || !before || session.status === "terminated") return;
   const receipt = receiptOf({
-    before, to_host_id: attachment.host_id, restored, capsule,
+    before, to_host_id: attachment.host_id, restored, directory: session.directory?.path ?? null, capsule,
     uncovered: before.how !== "forked" && (before.interrupted || capsule?.covers !== session.last_run_id),
     conversation: (running?.conversation ?? queue[0]?.interrupted?.conversation ?? session.conversation) !== null,
     pending_permissions: permissions.length, queued_tasks: queue.length,

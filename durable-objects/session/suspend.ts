@@ -114,7 +114,8 @@ function settle(work: Work): void {
   before(work, strategy);
   if (discards(strategy) && session.host_id) {
     work.call(`discard:${session.host_id}`, { kind: "host.discard", host_id: session.host_id });
-    work.set({ session: { ...session, host_id: null } });
+    // A directory of the host's own stays where it is, and so does the session.
+    if (!session.directory) work.set({ session: { ...session, host_id: null } });
   }
   setStatus(work, "suspended", suspending.reason);
 }
@@ -177,6 +178,7 @@ export function resume(work: Work, { options, from, has_api_key }: Omit<Extract<
   const { session, suspending, attachment } = work.state;
   if (!session) return;
   if (session.status === "terminated") return work.refuse("conflict", "the session has ended and cannot be resumed; fork it to go on from one of its capsules", { status: session.status, instead: ["fork"] });
+  if (session.directory && options.selector !== undefined) return work.refuse("conflict", `the session works in ${session.directory.path} on host ${session.directory.host_id}: it goes on there and nowhere else`, { directory: session.directory, instead: ["resume"] });
   const moves = options.provider !== undefined || options.selector !== undefined || from !== null;
   if (session.status !== "suspended" && session.status !== "suspending") {
     if (moves) work.refuse("conflict", `the session is ${session.status}; suspend it first, then resume it in another way`, { status: session.status, instead: ["suspend"] });
