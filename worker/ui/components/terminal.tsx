@@ -24,7 +24,7 @@ const nonced = new Proxy(document, {
   get(target, name) {
     if (name === "createElement") {
       return (tag: string) => {
-        const made = target.createElement(tag);
+        const made = Document.prototype.createElement.call(target, tag);
         if (tag.toLowerCase() === "style") made.nonce = nonce;
         return tag === "span" ? styledByObject(made) : made;
       };
@@ -58,7 +58,13 @@ export function Terminal({ parts, label }: { parts: readonly string[]; label: st
     terminal.loadAddon(fit);
     terminal.loadAddon(search);
     harmless(terminal);
-    terminal.open(element);
+    // Its scroll bar's style is made through the window's own document, whatever it was told.
+    document.createElement = nonced.createElement.bind(nonced);
+    try {
+      terminal.open(element);
+    } finally {
+      Reflect.deleteProperty(document, "createElement");
+    }
     fit.fit();
     const watcher = new ResizeObserver(() => fit.fit());
     watcher.observe(element);
