@@ -17,6 +17,7 @@ import { agentConfigRoutes } from "./routes/agent-configs.ts";
 import { budgetRoutes } from "./routes/budgets.ts";
 import { busRoutes } from "./routes/bus.ts";
 import { dataKeyRoutes } from "./routes/data-keys.ts";
+import { directoryRoutes } from "./routes/directories.ts";
 import { docRoutes } from "./routes/docs.ts";
 import { doctorRoutes } from "./routes/doctor.ts";
 import { fileRoutes } from "./routes/files.ts";
@@ -59,7 +60,7 @@ const anyOrigin = cors({
 function api(cache: KeyCache): App {
   const app = room();
   app.use(authenticated(cache), bounded);
-  for (const routes of [sessionRoutes, capsuleRoutes, scheduleRoutes, historyRoutes, doctorRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
+  for (const routes of [sessionRoutes, capsuleRoutes, scheduleRoutes, historyRoutes, doctorRoutes, fileRoutes, taskRoutes, permissionRoutes, runnerRoutes, directoryRoutes, busRoutes, workspaceRoutes, workspaceFileRoutes, agentConfigRoutes, budgetRoutes, usageRoutes]) routes(app);
   keyRoutes(app, cache);
   return app;
 }

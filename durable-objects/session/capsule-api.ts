@@ -54,7 +54,7 @@ export class CapsuleApi {
       lifecycle_mode: session.lifecycle_mode === "scheduled" ? "on_demand" : session.lifecycle_mode,
       ...(model !== null && { model }), ...(provider !== null && { provider }), ...(selector !== null && { selector }),
       ...(session.base_url !== null && { base_url: session.base_url }), ...(session.agent_config_id !== null && { agent_config: session.agent_config_id }), ...(gateway.caps !== null && { budget: gateway.caps }),
-      ...(suspend_strategy !== null && { suspend_strategy }), ...(workspace_quota_mb !== null && { workspace_quota_mb }),
+      ...(suspend_strategy !== null && { suspend_strategy }), ...(workspace_quota_mb !== null && !session.directory && { workspace_quota_mb }),
       // Its files are no part of the capsule: the fork works on those that are there now.
       ...(session.directory && { directory: session.directory }),
     });

@@ -8,6 +8,7 @@ import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
+import { withDirectory } from "./directories.ts";
 import { idParam, listQuery, Session } from "./schemas.ts";
 import { listed } from "./sessions.ts";
 
@@ -42,12 +43,12 @@ const fork = createRoute({
 async function forked(c: Ctx, from: string, { name, api_key, ...point }: SessionFork, ids: { id: string; workspace_id: string }) {
   const actor = actorOf(c);
   const { input, ...origin } = await call(() => sessionStub(c.env, from).forkSource(actor, point));
+  const placed = await withDirectory(c, { ...input, ...(name !== undefined && { name }), ...(api_key !== undefined && { api_key }) });
   const { workspace, state, workspace_id, session_id } = origin.capsule;
   const storage = () => storageStub(c.env, actor.tenant_id);
   await call(() => storage().adopt(workspace.manifest_id, workspace_id, ids.workspace_id));
   if (state) await call(() => storage().adopt(state.manifest_id, session_id, ids.id));
-  const options = { ...input, ...(name !== undefined && { name }), ...(api_key !== undefined && { api_key }) };
-  const session = await call(() => sessionStub(c.env, ids.id).create(actor, ids.id, ids.workspace_id, options, origin));
+  const session = await call(() => sessionStub(c.env, ids.id).create(actor, ids.id, ids.workspace_id, placed, origin));
   await listed(c, session);
   return session;
 }

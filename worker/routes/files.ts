@@ -3,14 +3,14 @@
 import { createRoute } from "@hono/zod-openapi";
 import * as z from "zod";
 import { hostStub, sessionStub, type Actor } from "../../durable-objects/index.ts";
-import { Failure, idOf } from "../../sdk/protocol/index.ts";
+import { Failure, idOf, type FileContent } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { answers, failures, keyed } from "../openapi.ts";
 import { Files } from "./schemas.ts";
 
 /** Bytes of one piece: the most that a host gives at a time. */
-const PIECE_BYTES = 1024 * 1024;
+export const PIECE_BYTES = 1024 * 1024;
 
 const path = z.string().max(4_096).regex(/^[^\0]*$/, "must not hold NUL");
 const at = { params: z.object({ id: idOf("session") }) };
@@ -35,8 +35,11 @@ const bytesOf = (base64: string) => Uint8Array.from(atob(base64), (char) => char
 /** A file of a workspace from the host that holds it. */
 export async function hostFile(c: Ctx, hostId: string, workspaceId: string, wanted: string): Promise<Response> {
   const actor = actorOf(c);
-  const piece = (offset: number) => call(() => hostStub(c.env, hostId).readFile(actor, workspaceId, wanted, offset, PIECE_BYTES));
+  return bytesOfPieces(c, wanted, (offset) => call(() => hostStub(c.env, hostId).readFile(actor, workspaceId, wanted, offset, PIECE_BYTES)));
+}
 
+/** A file that comes piece by piece, as the bytes that it has. */
+export async function bytesOfPieces(c: Ctx, wanted: string, piece: (offset: number) => Promise<FileContent>): Promise<Response> {
   const first = await piece(0);
   const name = encodeURIComponent(wanted.toWellFormed().split("/").at(-1) ?? "file");
   const headers = { "content-type": "application/octet-stream", "content-disposition": `attachment; filename*=UTF-8''${name}`, "last-modified": new Date(first.modified_at).toUTCString() };

@@ -8,6 +8,7 @@ import { actorOf, type App, type Ctx } from "../context.ts";
 import { configFor } from "../gateway/configs.ts";
 import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
+import { withDirectory } from "./directories.ts";
 import { idParam, labelFilter, listQuery, Task } from "./schemas.ts";
 import { copied, headOf } from "./sessions.ts";
 import { ownerOf } from "./tasks.ts";
@@ -57,7 +58,7 @@ export function scheduleRoutes(app: App): void {
 
   app.openapi(create, async (c) => {
     const actor = actorOf(c);
-    const input = await withConfig(c, c.req.valid("json"));
+    const input = await withDirectory(c, await withConfig(c, c.req.valid("json")));
     const again = { leaveOut: (made: ScheduleValue) => ({ ...made, prompt: "" }), putBack: (kept: ScheduleValue) => ({ ...kept, prompt: input.prompt }) };
     const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" }, again }, async (ids) => {
       const session_id = ids.id("session");

@@ -9,6 +9,7 @@ import { patchedModel, withModel } from "../gateway/session-model.ts";
 import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, pages, streams, takes } from "../openapi.ts";
 import { logAnswer } from "../streams/log.ts";
+import { withDirectory } from "./directories.ts";
 import { idParam, labelFilter, listQuery, LogPage, Session, sessionLogQuery } from "./schemas.ts";
 
 const tags = ["sessions"];
@@ -66,7 +67,7 @@ export async function headOf(c: Ctx, workspaceId: string | undefined): Promise<{
 export function sessionRoutes(app: App): void {
   app.openapi(create, async (c) => {
     const actor = actorOf(c);
-    const input = await withModel(c, c.req.valid("json"));
+    const input = await withDirectory(c, await withModel(c, c.req.valid("json")));
     const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" } }, async (ids) => {
       const id = ids.id("session");
       const session = await call(async () => sessionStub(c.env, id).create(actor, id, input.workspace_id ?? ids.id("workspace"), input, await headOf(c, input.workspace_id)));

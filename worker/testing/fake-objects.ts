@@ -3,7 +3,7 @@
 import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
-  sessionCreate, type Attachment, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
+  sessionCreate, type Attachment, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
   type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import { FakeBudgets } from "./fake-gateway.ts";
@@ -46,7 +46,7 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
     const { agent, labels, pool, runner_lifecycle, edit_mode, rules, keep_raw, lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, retention_days } = input;
     const at = new Date().toISOString();
     this.session ??= {
-      id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels, status: "pending", status_reason: null, pool, provider: null, selector: null, workspace_id: workspaceId, host_id: null,
+      id, tenant_id: actor.tenant_id, name: input.name ?? null, agent, model: input.model ?? null, labels, status: "pending", status_reason: null, pool, provider: null, selector: null, workspace_id: workspaceId, directory: input.directory ?? null, host_id: null,
       runner_lifecycle, edit_mode, rules, env_names: Object.keys(input.env), has_api_key: input.api_key !== undefined, keep_raw,
       lifecycle_mode, idle_timeout_seconds, suspend_after_seconds, suspend_strategy: null, workspace_quota_mb: null, retention_days, suspension: null, interrupted: false, capsule_id: null,
       forked_from: origin && "capsule" in origin ? { session_id: origin.capsule.session_id, capsule_id: origin.capsule.id, seq: origin.capsule.seq } : null,
@@ -206,7 +206,7 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
 }
 
 /** A host with files: a path that ends in `/` lists, any other reads. */
-class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFile"> {
+class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFile" | "browse" | "readBrowsed"> {
   host: Host | null = null;
   readonly files = new Map<string, Uint8Array>();
   join: unknown = null;
@@ -226,6 +226,17 @@ class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFi
     if (!bytes) return fail("not_found", "No such file");
     const base64 = btoa(Array.from(bytes.subarray(offset, offset + length), (byte) => String.fromCharCode(byte)).join(""));
     return ok({ path, size: bytes.byteLength, offset, base64, modified_at: new Date(0).toISOString() });
+  }
+  async browse(actor: Actor, _root: string, path: string, offset: number, limit: number): Promise<Result<Browsed>> {
+    const found = await this.read(actor);
+    if (!found.ok) return found;
+    if (path.includes("gone")) return fail("not_found", "gone does not exist");
+    const listed = await this.listFiles(actor, "", path);
+    return listed.ok ? ok({ items: listed.value.slice(offset, offset + limit), total: listed.value.length }) : listed;
+  }
+  async readBrowsed(actor: Actor, _root: string, path: string, offset: number, length: number): Promise<Result<FileContent>> {
+    const found = await this.read(actor);
+    return found.ok ? this.readFile(actor, "", path, offset, length) : found;
   }
   async fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
     this.join = JSON.parse(new Request(input, init).headers.get("x-marionette-host") ?? "null");
