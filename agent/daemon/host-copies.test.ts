@@ -58,6 +58,26 @@ describe("a host's copies", () => {
     expect(lines.find((line) => line.includes("files.kept"))).toContain(unsafe.session_id);
   });
 
+  it("are not discarded from under a runner that starts while they are looked for", async () => {
+    let used = false;
+    const copies = new HostCopies({ layout, retentionSeconds: 60, uses: () => used, log: logger({ level: "error", pretty: false, write: () => {} }) });
+    const { session_id, workspace_id } = copy();
+    await mkdir(join(layout.session(session_id), "home"), { recursive: true });
+    await mkdir(layout.workspace(workspace_id), { recursive: true });
+    await copies.begin(session_id, workspace_id);
+    const discarding = copies.discard(session_id, workspace_id);
+    used = true;
+    await expect(discarding).rejects.toThrow("it must end first");
+    expect([await readdir(layout.sessions), await readdir(layout.workspaces)]).toEqual([[session_id], [workspace_id]]);
+    used = false;
+    await copies.discard(session_id, workspace_id);
+    expect([await readdir(layout.sessions), await readdir(layout.workspaces)]).toEqual([[], []]);
+    // What a daemon that died in the middle of it has left.
+    await mkdir(join(layout.sessions, `${session_id}.gone-1`));
+    await copies.prune(T0);
+    expect(await readdir(layout.sessions)).toEqual([]);
+  });
+
   it("are nobody's to remove once a runner of the session has started again", async () => {
     const copies = new HostCopies({ layout, retentionSeconds: 0, uses: () => false, log: logger({ level: "error", pretty: false, write: () => {} }) });
     const { session_id, workspace_id, capsule_id } = copy();

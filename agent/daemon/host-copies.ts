@@ -1,5 +1,7 @@
 /** Owns the host's copies of workspaces and homes: whose they are, and when they go. */
 
+import { randomBytes } from "node:crypto";
+import { renameSync } from "node:fs";
 import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
@@ -10,6 +12,8 @@ import type { Logger } from "./log.ts";
 
 /** Beside a session's home, where its sandboxes see nothing. */
 const FILE = "session.json";
+/** In the name of what is being removed; whatever a death of the daemon left of it goes with the next prune. */
+const GONE = ".gone-";
 
 const kept = z.object({
   session_id: idOf("session"),
@@ -71,10 +75,11 @@ export class HostCopies {
   /** Removes the copies of a session at once. Throws where a runner uses them. */
   async discard(sessionId: string, workspaceId: string): Promise<void> {
     const { layout, uses, log } = this.#options;
-    if (uses(sessionId, workspaceId)) throw new Error(`a runner on this host works on ${workspaceId} or for ${sessionId}: it must end first`);
     const others = (await this.#all()).filter((copy) => copy.workspace_id === workspaceId && copy.session_id !== sessionId && copy.ended_at === null);
-    await rm(layout.session(sessionId), { recursive: true, force: true, maxRetries: 3 });
-    if (others.length === 0) await rm(layout.workspace(workspaceId), { recursive: true, force: true, maxRetries: 3 });
+    // Looked and put aside in one go: the session may be resumed right now, and what its next runner makes under these names is not ours to remove.
+    if (uses(sessionId, workspaceId)) throw new Error(`a runner on this host works on ${workspaceId} or for ${sessionId}: it must end first`);
+    const gone = [layout.session(sessionId), ...(others.length === 0 ? [layout.workspace(workspaceId)] : [])].flatMap(aside);
+    await remove(gone);
     log.info("files.discarded", { session: sessionId, workspace: workspaceId, ...(others.length > 0 && { kept_for: others.map(({ session_id }) => session_id).join(" ") }) });
   }
 
@@ -83,11 +88,12 @@ export class HostCopies {
     const { layout, retentionSeconds, uses, log } = this.#options;
     const copies = await this.#all();
     const plan = expired(copies, now, retentionSeconds, (copy) => uses(copy.session_id, copy.workspace_id));
+    const gone = [...plan.sessions.map(({ session_id }) => layout.session(session_id)), ...plan.workspaces.map((id) => layout.workspace(id))].flatMap(aside);
+    for (const place of [layout.sessions, layout.workspaces]) gone.push(...(await readdir(place).catch(() => [])).filter((name) => name.includes(GONE)).map((name) => join(place, name)));
+    await remove(gone);
     for (const { session_id, workspace_id, ended_at, capsule_id } of plan.sessions) {
-      await rm(layout.session(session_id), { recursive: true, force: true, maxRetries: 3 });
       log.info("files.pruned", { session: session_id, workspace: plan.workspaces.includes(workspace_id) ? workspace_id : "kept for another session", ended_at, capsule: capsule_id });
     }
-    for (const id of plan.workspaces) await rm(layout.workspace(id), { recursive: true, force: true, maxRetries: 3 });
     for (const { session_id, workspace_id, ended_at, capsule_id } of copies) {
       if (ended_at !== null && capsule_id === null && now - Date.parse(ended_at) >= retentionSeconds * 1_000) log.debug("files.kept", { session: session_id, workspace: workspace_id, ended_at, why: "they are in no capsule" });
     }
@@ -115,4 +121,20 @@ export class HostCopies {
     await writeFile(`${path}.new`, JSON.stringify(copy), { mode: 0o600 });
     await rename(`${path}.new`, path);
   }
+}
+
+/** Where the directory lies from now on, under a name that nobody else uses; nothing where it is not there. */
+function aside(path: string): string[] {
+  const gone = `${path}${GONE}${randomBytes(6).toString("hex")}`;
+  try {
+    renameSync(path, gone);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
+  return [gone];
+}
+
+async function remove(paths: readonly string[]): Promise<void> {
+  await Promise.all(paths.map((path) => rm(path, { recursive: true, force: true, maxRetries: 3 })));
 }
