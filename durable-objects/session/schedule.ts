@@ -36,7 +36,7 @@ export function scheduleAsked(work: Work, input: ScheduleInput): void {
     case "schedule.create": return create(work, input);
     case "schedule.update": return update(work, input);
     case "schedule.pause": return pause(work, input.by);
-    case "schedule.resume": return resume(work, input.by);
+    case "schedule.resume": return resume(work);
     case "schedule.trigger": return trigger(work, input);
     case "schedule.delete": return remove(work, input);
   }
@@ -85,11 +85,11 @@ function pause(work: Work, by: string): void {
 }
 
 /** Times that passed while it was paused or disabled are not caught up. */
-function resume(work: Work, by: string): void {
+function resume(work: Work): void {
   const { schedule, session } = work.state;
   if (!schedule || schedule.status === "active") return;
   if (session?.status === "terminated") return work.refuse("conflict", "its session has ended; make a new schedule", { status: schedule.status, session_status: session.status });
-  set(work, { status: "active", status_reason: `resumed by ${by}`, consecutive_failures: 0, next_at: upcoming(work, schedule) });
+  set(work, { status: "active", status_reason: null, consecutive_failures: 0, next_at: upcoming(work, schedule) });
 }
 
 /** The last run's task, where it has not ended. */

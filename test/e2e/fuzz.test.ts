@@ -31,8 +31,9 @@ beforeAll(async () => {
   decoy = await startSpecHost(stack.url, (await stack.admin.createRunnerToken(stack.tenantId, "decoy", "decoy")).token);
   const made = await client.sessions.create({ agent: "raw" });
   const work = await client.tasks.create(made.id, { prompt: "there is one" });
+  const schedule = await client.schedules.create({ agent: "raw", prompt: "never", cron: "0 0 1 1 *" });
   // What the fuzz itself may end is its own: the tests go on with theirs.
-  ids = { sess: made.id, task: work.id, host: decoy.id, ten: newId("tenant", 1), key: newId("key", 1), ws: made.workspace_id, run: newId("runner", 1), rtk: newId("runner_token", 1), perm: newChildId("permission", made.id, 1) };
+  ids = { sess: made.id, task: work.id, host: decoy.id, ten: newId("tenant", 1), key: newId("key", 1), ws: made.workspace_id, run: newId("runner", 1), rtk: newId("runner_token", 1), perm: newChildId("permission", made.id, 1), schd: schedule.id, acfg: newId("agent_config", 1), bud: newId("budget", 1) };
   tokenFor = (path) => (path.startsWith("/admin") ? stack.masterKey : path.startsWith("/links/host") ? runnerToken.token : path.startsWith("/links") ? newToken("run") : stack.apiKey);
   document = (await (await fetch(`${stack.url}/openapi.json`)).json()) as Document;
   routes = routesOf(document, ids);
@@ -69,7 +70,7 @@ const post = (path: string, body: string, headers: Record<string, string> = {}) 
 // As it came: a schema's copy has no field called `__proto__`.
 const fieldsOf = ({ text }: Heard) => Object.keys((JSON.parse(text) as { error: { details?: object } }).error.details ?? {});
 const filled = (route: Route) => route.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => (name === "task_id" ? ids["task"] : name === "session_id" ? ids["sess"] : name === "workspace_id" ? ids["ws"] : (idFor(route.path) ?? "x")) ?? "x");
-const idFor = (path: string) => ids[{ sessions: "sess", tasks: "task", permissions: "perm", hosts: "host", runners: "run", keys: "key", "runner-tokens": "rtk", tenants: "ten", workspaces: "ws" }[path.replace(/^(\/admin)?\/api\/v1\//, "").split("/")[0] ?? ""] ?? ""];
+const idFor = (path: string) => ids[{ sessions: "sess", tasks: "task", permissions: "perm", hosts: "host", runners: "run", keys: "key", "runner-tokens": "rtk", tenants: "ten", workspaces: "ws", schedules: "schd", "agent-configs": "acfg", budgets: "bud" }[path.replace(/^(\/admin)?\/api\/v1\//, "").split("/")[0] ?? ""] ?? ""];
 const taking = () => routes.filter((route): route is Route & { body: NonNullable<Route["body"]> } => route.body !== null);
 
 describe("every route, whatever it is sent,", () => {

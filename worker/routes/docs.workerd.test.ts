@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { newChildId, newId, newToken, type Session, type Task } from "../../sdk/protocol/index.ts";
+import { newChildId, newId, newToken, type Schedule, type Session, type Task } from "../../sdk/protocol/index.ts";
 import type { Document, Operation } from "../openapi.ts";
 import { doors, MASTER, type Doors } from "../testing/doors.ts";
 
@@ -119,7 +119,8 @@ describe("hostile requests", () => {
     const task = await d.json<Task>("POST", `/sessions/${session.id}/tasks`, { body: { prompt: "p" } }, 201);
     const permission = d.sessions.of(session.id).ask(task);
     const now = Date.now();
-    const ids = [session.id, task.id, permission.id, newId("session", now), newChildId("task", session.id, now), newId("host", now), newId("runner", now), d.one.keyId, newId("key", now), newId("runner_token", now), d.one.id];
+    const schedule = await d.json<Schedule>("POST", "/schedules", { body: { agent: "a", prompt: "p", cron: "@daily" } }, 201);
+    const ids = [session.id, task.id, schedule.id, permission.id, newId("session", now), newChildId("task", session.id, now), newId("host", now), newId("runner", now), d.one.keyId, newId("key", now), newId("runner_token", now), d.one.id];
     const value = fc.oneof(fc.constantFrom(...ids), hostile);
     const field = fc.oneof({ weight: 3, arbitrary: fc.jsonValue({ maxDepth: 3 }) }, { weight: 2, arbitrary: value });
 

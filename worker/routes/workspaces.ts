@@ -109,9 +109,9 @@ export function workspaceRoutes(app: App): void {
   });
 
   app.openapi(manifests, async (c) => {
-    const { id } = await workspaceOf(c, c.req.valid("param").id);
     const query = c.req.valid("query");
     if (query.cursor !== undefined && !/^\d{1,15}$/.test(query.cursor)) throw new Failure("bad_request", "cursor: not a cursor of a list", { details: { cursor: "not a cursor of a list" } });
+    const { id } = await workspaceOf(c, c.req.valid("param").id);
     const { items, total, next } = await reach(() => storageStub(c.env, actorOf(c).tenant_id).manifests(id, query));
     return c.json({ items, total, limit: query.limit, offset: query.cursor === undefined ? (query.offset ?? 0) : 0, next_cursor: next }, 200);
   });
