@@ -1,6 +1,6 @@
 /** Owns `client.hosts` and `client.runners`: the machines that have joined and what serves sessions on them. */
 
-import type { Host, Runner, RunnerStatus } from "../protocol/index.ts";
+import type { FileEntry, Host, Runner, RunnerStatus } from "../protocol/index.ts";
 import type { Pages } from "../core/page.ts";
 import type { RequestOptions } from "../core/request.ts";
 import { Resource, resource, type ListParams } from "../core/resource.ts";
@@ -9,6 +9,14 @@ import { api } from "../core/transport.ts";
 export interface HostListParams extends ListParams {
   status?: Host["status"] | undefined;
   pool?: string | undefined;
+}
+export interface HostBrowseParams {
+  /** One of the host's `browse_roots`, as it is written there. */
+  root: string;
+  /** Below the root; the root itself without it. */
+  path?: string | undefined;
+  /** Entries of a page, at most 1,000. */
+  limit?: number | undefined;
 }
 export interface RunnerListParams extends ListParams {
   status?: RunnerStatus | undefined;
@@ -23,6 +31,14 @@ export class Hosts extends Resource {
   }
   get(id: string, options?: RequestOptions): Promise<Host> {
     return this.transport.json("GET", api`/hosts/${id}`, resource<Host>, {}, options);
+  }
+  /** A directory below one of the host's `browse_roots`, directories first, hidden entries too. Needs a key with the scope `admin`. */
+  browse(id: string, { root, path = "", limit }: HostBrowseParams, options?: RequestOptions): Pages<FileEntry> {
+    return this.pages<FileEntry>(api`/hosts/${id}/browse`, { root, path, limit }, options);
+  }
+  /** A file's bytes, whole; as `browse`. */
+  readBrowsed(id: string, root: string, path: string, options?: RequestOptions): Promise<Uint8Array> {
+    return this.transport.send("GET", api`/hosts/${id}/browse/content`, async (response) => new Uint8Array(await response.arrayBuffer()), { query: { root, path } }, options);
   }
   /** With `true` the host takes no new runners, and keeps those that it has; with `false` it takes them again. */
   drain(id: string, draining = true, options?: RequestOptions): Promise<Host> {

@@ -40,6 +40,12 @@ export interface Machine {
   kill(): void;
 }
 
+/** Directories that the machine opens, limits and agents of its own: `marionette.yaml` beside the data, unless MARIONETTE_CONFIG names another, which the daemon reads itself. */
+function ownConfig(root: string): string[] {
+  const file = join(root, "marionette.yaml");
+  return process.env.MARIONETTE_CONFIG === undefined && existsSync(file) ? ["--config", file] : [];
+}
+
 /** Creations a minute on one's own machine: a limit that only a loop gone wild meets. */
 const LIMITS = { sessions_per_minute: 10_000, tasks_per_minute: 100_000, open_streams: 10_000 };
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
@@ -133,7 +139,7 @@ export function startMachine({ data, port, databaseUrl, say }: MachineOptions): 
   }
 
   async function keepHost(program: string, token: string, log: { write: (line: string) => void; path: string }): Promise<void> {
-    const child = await startHostProcess({ program, server: url, token, dir: data.part("host"), args: ["--on-exit", "stop"], log: log.write });
+    const child = await startHostProcess({ program, server: url, token, dir: data.part("host"), args: ["--on-exit", "stop", "--hide", data.root, ...ownConfig(data.root)], log: log.write });
     state.host = child;
     await note();
     void child.exited.then(async ({ code, signal }) => {

@@ -5,6 +5,7 @@ import { defineCommand } from "../command.ts";
 import { isLoopback } from "../config.ts";
 import { choice, needed, pairs, text } from "../option.ts";
 import { hostColumns, hostFields, runnerColumns, runnerFields, tokenColumns } from "../output/views.ts";
+import { browseCommand } from "./directories.ts";
 import { listOptions, printList } from "./listing.ts";
 
 const HOST = { name: "host", summary: "id of the host (host_…)" } as const;
@@ -44,6 +45,7 @@ export const hostCommands = [
       context.out.one(host, () => context.out.fields(hostFields(host, context.io.now())));
     },
   }),
+  browseCommand,
   drain("drain", true, "Give a host no new runners", "takes no new runners; those that it has go on."),
   drain("undrain", false, "Give a host new runners again", "takes new runners again."),
   defineCommand({

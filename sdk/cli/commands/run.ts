@@ -5,6 +5,7 @@ import type { Context } from "../context.ts";
 import { followTask } from "../follow/task.ts";
 import { EXIT, UserError } from "../io.ts";
 import { flag, text } from "../option.ts";
+import { directoryOf } from "./directories.ts";
 import { modelKey, readPrompt } from "./input.ts";
 import { sessionOptions } from "./sessions.ts";
 import { isInteractive, taskOptions } from "./tasks.ts";
@@ -35,6 +36,7 @@ export const runCommand = defineCommand({
     ['run "Add a health endpoint with a test" --agent claude', "with ANTHROPIC_API_KEY of the environment"],
     ['run --session sess_… "And document it"', "goes on in the same conversation"],
     ['run --agent marco --model deepseek/deepseek-chat --base-url https://openrouter.ai/api/v1 "Fix the tests"', "any model, with OPENAI_API_KEY of the environment"],
+    ['run --dir . "Fix the tests"', "in this directory, where this machine is the host and opens it"],
     ["run --agent codex --prompt-file - --yes --rm -o json < prompt.md", "for a script: events as JSON lines"],
     ['run --agent example "try it"', "needs no model key"],
   ],
@@ -77,6 +79,7 @@ interface Chosen {
   pool: string | undefined;
   provider: string | undefined;
   selector: string | undefined;
+  dir: string | undefined;
   editMode: "off" | "turn" | "session" | undefined;
 }
 
@@ -86,7 +89,7 @@ async function create(context: Context, chosen: Chosen, signal: AbortSignal): Pr
     {
       agent, name: chosen.name, model: chosen.model, pool: chosen.pool, provider: chosen.provider, selector: chosen.selector, env: chosen.env,
       labels: chosen.label, edit_mode: chosen.editMode, api_key: chosen.agentConfig ? undefined : modelKey(context, agent, chosen.apiKeyEnv, chosen.model), base_url: chosen.baseUrl,
-      agent_config: chosen.agentConfig, budget: budgetOf(chosen),
+      agent_config: chosen.agentConfig, budget: budgetOf(chosen), directory: await directoryOf(context, chosen.dir),
     },
     { signal },
   );
@@ -95,7 +98,7 @@ async function create(context: Context, chosen: Chosen, signal: AbortSignal): Pr
 }
 
 async function reuse(context: Context, id: string, chosen: Chosen, signal: AbortSignal): Promise<Session> {
-  const fixed = (["agent", "name", "model", "baseUrl", "env", "pool", "provider", "selector"] as const).filter((option) => chosen[option] !== undefined);
+  const fixed = (["agent", "name", "model", "baseUrl", "env", "pool", "provider", "selector", "dir"] as const).filter((option) => chosen[option] !== undefined);
   if (fixed.length > 0) throw new UserError(`--${fixed[0] === "baseUrl" ? "base-url" : fixed[0]} belongs to a new session; ${id} has its own`, "leave it out, or leave --session out");
   const patch = { ...(chosen.editMode && { edit_mode: chosen.editMode }), ...(chosen.apiKeyEnv && { api_key: modelKey(context, "", chosen.apiKeyEnv) }) };
   return Object.keys(patch).length > 0 ? context.client.sessions.update(id, patch, { signal }) : context.client.sessions.get(id, { signal });

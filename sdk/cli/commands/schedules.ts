@@ -10,6 +10,7 @@ import { scheduleColumns, scheduleFields, whenText } from "../output/schedule-vi
 import { taskColumns, taskFields } from "../output/views.ts";
 import { readPrompt } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
+import { directoryOf } from "./directories.ts";
 import { sessionOptions } from "./sessions.ts";
 import { isInteractive, taskOptions } from "./tasks.ts";
 import { budgetOf } from "./usage.ts";
@@ -82,11 +83,11 @@ export const scheduleCommands = [
       ["schedules create --cron @hourly --agent example --conversation continue \"Look again\"", "goes on in one conversation; needs no model key"],
     ],
     async run(context, _args, options, given) {
-      const { cron, timezone, agent, name, label, model, agentConfig, maxCost, maxTokens, env, pool, provider, selector, editMode, workspace, idleTimeout, paused } = options;
+      const { cron, timezone, agent, name, label, model, agentConfig, maxCost, maxTokens, env, pool, provider, selector, dir, editMode, workspace, idleTimeout, paused } = options;
       const prompt = await readPrompt(context.io, given, options.promptFile);
       const schedule = await context.client.schedules.create({
         cron, timezone: timezone ?? ownZone(), prompt, timeout_seconds: options.timeout, max_retries: options.retries, ...ruleOf(options), paused,
-        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, agent_config: agentConfig, budget: budgetOf({ maxCost, maxTokens }), workspace_id: workspace, idle_timeout_seconds: idleTimeout,
+        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, agent_config: agentConfig, budget: budgetOf({ maxCost, maxTokens }), workspace_id: workspace, directory: await directoryOf(context, dir), idle_timeout_seconds: idleTimeout,
       });
       print(context, schedule);
     },

@@ -7,6 +7,7 @@ import { defineCommand } from "../command.ts";
 import { UserError } from "../io.ts";
 import { choice, duration, flag, needed, pairs, text, whole, words } from "../option.ts";
 import { sessionColumns, sessionFields } from "../output/views.ts";
+import { directoryOf, dirOption } from "./directories.ts";
 import { agentConfigOption, baseUrlOption, modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 import { printLog } from "./log.ts";
@@ -28,6 +29,7 @@ export const sessionOptions = {
   pool: text("POOL", "pool of hosts to run in (default: default)"),
   provider: text("NAME", "sandbox provider: docker, process, …"),
   selector: text("CONDITIONS", "host labels to ask for, such as gpu=nvidia,vram>=16GB"),
+  ...dirOption,
   editMode: choice(EDIT_MODES, "edits that need no answer: off, turn (until the task ends), session"),
 };
 
@@ -56,9 +58,9 @@ export const sessionCommands = [
       ["sessions create --agent claude --name api --label team=web", "with ANTHROPIC_API_KEY of the environment"],
       ["sessions create --agent codex --api-key-env MY_OPENAI_KEY -q", "prints the id alone"],
     ],
-    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, agentConfig, maxCost, maxTokens, env, pool, provider, selector, editMode, runnerLifecycle, workspace, ...living }) {
+    async run(context, _, { agent, name, label, model, apiKeyEnv, baseUrl, agentConfig, maxCost, maxTokens, env, pool, provider, selector, editMode, runnerLifecycle, workspace, dir, ...living }) {
       const session = await context.client.sessions.create({
-        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: agentConfig ? undefined : modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl, agent_config: agentConfig, budget: budgetOf({ maxCost, maxTokens }), workspace_id: workspace,
+        agent, name, model, pool, provider, selector, env, labels: label, edit_mode: editMode, runner_lifecycle: runnerLifecycle, api_key: agentConfig ? undefined : modelKey(context, agent, apiKeyEnv, model), base_url: baseUrl, agent_config: agentConfig, budget: budgetOf({ maxCost, maxTokens }), workspace_id: workspace, directory: await directoryOf(context, dir),
         ...livingOf(living),
       });
       if (context.out.quiet && !context.out.structured) context.out.line(session.id);

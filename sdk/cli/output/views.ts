@@ -35,7 +35,7 @@ export function sessionFields(s: Session, now: number): Fields {
     ["id", s.id], ["name", s.name], ["agent", s.agent], ["model", s.model], ["status", s.status], ["reason", s.status_reason], ["labels", labels(s.labels)],
     ["suspended", s.suspension && `${s.suspension.strategy} (${s.suspension.cause}) since ${s.suspension.since}`], ["held until", s.suspension?.demoted_at], ["interrupted", s.interrupted ? "its task goes on when it is resumed" : null],
     ["lifecycle", s.lifecycle_mode === "on_demand" ? `on_demand (idle after ${span(s.idle_timeout_seconds * 1_000)})` : s.lifecycle_mode], ["capsule", s.capsule_id], ["forked from", s.forked_from && `${s.forked_from.session_id} at event ${s.forked_from.seq}`],
-    ["pool", s.pool], ["provider", s.provider], ["selector", s.selector], ["host", s.host_id], ["workspace", s.workspace_id],
+    ["pool", s.pool], ["provider", s.provider], ["selector", s.selector], ["host", s.host_id], ["workspace", s.workspace_id], ["directory", s.directory?.path ?? null],
     ["runner", s.runner && `${s.runner.id} (${s.runner.state}, ${s.runner.provider})`], ["isolation", s.runner?.isolation], ["edit mode", s.edit_mode],
     ["model key", s.has_api_key ? "given" : null], ["env", s.env_names.join(", ")], ["task", s.task_id], ["queued tasks", s.queued_tasks], ["pending permissions", s.pending_permissions],
     ["usage", usageText(s.usage)], ["events", s.last_seq], ["created", `${s.created_at} (${age(s.created_at, now)} ago)`], ["ended", s.ended_at],
@@ -108,7 +108,7 @@ export function hostFields(h: Host, now: number): Fields {
   return [
     ["id", h.id], ["name", h.name], ["status", h.status], ["pool", h.pool], ["runners", `${h.runners} of ${h.max_runners}`], ["system", `${h.os}/${h.arch}, ${h.cpus} CPUs, ${size(h.memory_mb * 1_048_576)}`],
     ["version", h.version], ["labels", labels(h.labels)], ["seen", `${age(h.last_seen_at, now)} ago`], ["default provider", h.default_provider],
-    ...h.providers.map(detail("provider")), ...h.agents.map(detail("agent")),
+    ...h.providers.map(detail("provider")), ...h.agents.map(detail("agent")), ...(h.browse_roots ?? []).map((root) => ["opens", root] as const),
   ];
 }
 
