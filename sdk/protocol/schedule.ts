@@ -7,7 +7,7 @@ import { taskCreate, taskStatus } from "./task.ts";
 import { timestamp } from "./values.ts";
 
 /** Failures in a row after which a schedule is disabled, where nothing else is said. */
-export const DEFAULT_DISABLE_ON_FAILURE = 5;
+const DEFAULT_DISABLE_ON_FAILURE = 5;
 
 /**
  * Five fields (minute, hour, day of month, month, weekday) or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. Whether it ever fires is
@@ -70,7 +70,7 @@ export type SchedulePatch = z.infer<typeof schedulePatch>;
 export const scheduleStatus = z.enum(["active", "paused", "disabled", "deleted"]);
 export type ScheduleStatus = z.infer<typeof scheduleStatus>;
 
-export const scheduleRun = z.object({
+const scheduleRun = z.object({
   task_id: idOf("task"),
   status: taskStatus,
   /** The time that the cron expression named; for a run by hand, when that was. */
