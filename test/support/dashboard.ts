@@ -1,0 +1,47 @@
+/** Owns the dashboard under test: a browser that is signed in to a stack, and looking at a page with axe. */
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { BrowserContextOptions, Page } from "playwright-core";
+import { startBrowser, type TestBrowser } from "./browser.ts";
+
+export interface Dashboard extends TestBrowser {
+  /** A signed-in page in a profile of its own, at `path`. */
+  visit(path: string, options?: BrowserContextOptions & { key?: string }): Promise<Page>;
+}
+
+/** What a signed-out page asks first is answered by 401, and Chromium says so. */
+export const SIGNED_OUT = /status of 401/;
+
+export async function dashboardAt(url: string, apiKey: string, args: readonly string[] = []): Promise<Dashboard> {
+  const browser = await startBrowser(args);
+  return {
+    ...browser,
+    async visit(path, { key = apiKey, ...options } = {}) {
+      const page = await browser.open({ baseURL: url, ...options });
+      await page.goto(`${path}#key=${key}`);
+      await page.locator(".navigation").waitFor({ state: "attached" });
+      return page;
+    },
+  };
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+interface Violation {
+  id: string;
+  help: string;
+  nodes: { target: string[]; html: string }[];
+}
+
+/** What axe-core says against the page as it is now, one line for each rule. */
+export async function violationsOf(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate<{ violations: Violation[] }>("axe.run(document, { resultTypes: ['violations'] })");
+  return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.slice(0, 3).map(({ target, html }) => `${target.join(" ")} ${html.slice(0, 120)}`).join(" | ")}`);
+}
+
+/** By how many pixels the page is wider than its window. */
+export function overflowOf(page: Page): Promise<number> {
+  return page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
+}
