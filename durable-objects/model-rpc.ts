@@ -2,7 +2,7 @@
 
 import type { BudgetCaps, Budget, BudgetCreate, BudgetNotice, BudgetPatch, Result } from "../sdk/protocol/index.ts";
 import type { Largest, Tally } from "./base/caps.ts";
-import type { CallReport, ModelCall } from "./session/budget.ts";
+import type { CallReport, ModelCall, Via } from "./session/budget.ts";
 
 /** Where the key for a call is. `sealed` opens with the token that the agent presented. */
 export type KeyPlace = { kind: "byok"; sealed: string } | { kind: "byok_missing" } | { kind: "agent_config"; id: string } | { kind: "deployment" };
@@ -26,8 +26,8 @@ export interface SessionGatewayRpc {
   claimGateway(tokenHash: string): Promise<Result<GatewayClaim>>;
   /** Reserves the most that the call can cost; `budget_exceeded`, or `rate_limited` where only other calls under way stand in its way. Idempotent by the call's id. */
   openCall(tokenHash: string, call: ModelCall): Promise<Result<CallGrant>>;
-  /** The call goes on; say so more often than every three minutes. */
-  keepCall(callId: string): Promise<void>;
+  /** The call goes on, by this way; say so more often than every three minutes. */
+  keepCall(callId: string, via?: Via): Promise<void>;
   /** The call has ended. Idempotent: what is settled stays. */
   settleCall(report: CallReport, notices: BudgetNotice[]): Promise<void>;
   /** A budget above the session's refused it; with `ask`, the session asks its owner. */

@@ -44,10 +44,14 @@ export function admit(caps: BudgetCaps, spent: Tally, reserved: Tally, largest: 
   return fits(spent) ? "busy" : "no";
 }
 
-/** Whether this is the step that reaches four fifths of a cap. */
+/** Whether four fifths of a cap are spent. A cap of nothing has no such point. */
+export function nears(caps: BudgetCaps, spent: Tally): boolean {
+  const reached = (cap: number | null, is: number) => cap !== null && cap > 0 && is >= cap * BUDGET_WARNING;
+  return reached(caps.max_cost_usd, spent.cost_usd) || reached(caps.max_tokens, spent.tokens);
+}
+/** Whether this is the step that reaches four fifths of the first of a budget's caps. */
 export function warns(caps: BudgetCaps, before: Tally, after: Tally): boolean {
-  const reached = (cap: number | null, was: number, is: number) => cap !== null && cap > 0 && was < cap * BUDGET_WARNING && is >= cap * BUDGET_WARNING;
-  return reached(caps.max_cost_usd, before.cost_usd, after.cost_usd) || reached(caps.max_tokens, before.tokens, after.tokens);
+  return !nears(caps, before) && nears(caps, after);
 }
 
 export function stateOf(caps: BudgetCaps, spent: Tally, reserved: Tally): BudgetState {

@@ -1,8 +1,8 @@
 /** Owns the session's budget in the machine: model calls under way, what they reserved, what was spent, and the question when a cap is reached. */
 
 import { MAX_PENDING_PERMISSIONS, type BudgetCaps, type BudgetNotice, type BudgetState, type ErrorBody, type ModelApi, type ModelRequest, type Permission, type Run, type RunError, type Usage } from "../../sdk/protocol/index.ts";
-import { add, admit, inWords, largestInWords, NOTHING, raised, stateOf, sum, tallyOf, warns, type Largest, type Tally } from "../base/caps.ts";
-import type { State, TaskRecord } from "./state.ts";
+import { add, admit, inWords, largestInWords, nears, NOTHING, raised, stateOf, sum, tallyOf, warns, type Largest, type Tally } from "../base/caps.ts";
+import type { SessionRecord, State, TaskRecord } from "./state.ts";
 import type { Work } from "./work.ts";
 
 /** A call of which the gateway has said nothing for so long is taken for lost: its edge has died, and it is settled by its reservation. */
@@ -26,7 +26,11 @@ export interface OpenCall extends ModelCall {
   task_id: string | null;
   run_id: string | null;
   labels: Record<string, string>;
+  via: Via;
 }
+
+/** Whose key a call is made with, and where it goes: what its record says where the gateway is not heard of again. */
+export type Via = Pick<ModelRequest, "key_source" | "agent_config_id" | "upstream">;
 
 /** What the gateway says of a call that has ended. */
 export type CallReport = Omit<ModelRequest, "tenant_id" | "session_id" | "task_id" | "run_id" | "labels" | "agent" | "created_at">;
@@ -55,7 +59,7 @@ export const NO_GATEWAY: GatewayState = { caps: null, spent: NOTHING, calls: [],
 export type GatewayInput =
   /** `permission_id` is an unused id, for the one question that a step may ask. */
   | { type: "model.open"; call: ModelCall; permission_id: string }
-  | { type: "model.keep"; id: string }
+  | { type: "model.keep"; id: string; via: Via | null }
   | { type: "model.settle"; report: CallReport; notices: BudgetNotice[] }
   /** A label's or the tenant's budget refused a call that the session had let through: it is taken back. */
   | { type: "model.refused"; id: string; notice: BudgetNotice; ask: boolean; permission_id: string };
@@ -88,8 +92,15 @@ export function openCall(work: Work, { call, permission_id }: Extract<GatewayInp
     return refuse(work, call, notice, answer, permission_id);
   }
   const run_id = running?.run.id ?? null;
-  const open: OpenCall = { ...call, at: work.at, deadline: work.now + CALL_SILENCE_MS, task_id: task?.id ?? null, run_id, labels: { ...session.labels, ...task?.labels } };
+  const open: OpenCall = { ...call, at: work.at, deadline: work.now + CALL_SILENCE_MS, task_id: task?.id ?? null, run_id, labels: { ...session.labels, ...task?.labels }, via: expected(session) };
   patch(work, { calls: [...gateway.calls, open], ...(run_id !== null && { metered_run: run_id }) });
+}
+
+/** With whose key a session's calls are made, before the gateway has said more. */
+function expected({ has_api_key, agent_config_id, base_url }: SessionRecord): Via {
+  const own = has_api_key && base_url && URL.canParse(base_url) ? new URL(base_url).host : "unknown";
+  if (has_api_key) return { key_source: "byok", agent_config_id: null, upstream: own };
+  return agent_config_id ? { key_source: "agent_config", agent_config_id, upstream: "unknown" } : { key_source: "deployment", agent_config_id: null, upstream: "unknown" };
 }
 
 /** Each budget that the call must fit into, and whether it does. */
@@ -149,9 +160,10 @@ function ask(work: Work, call: ModelCall, notice: BudgetNotice, permissionId: st
   return true;
 }
 
-export function keepCall(work: Work, id: string): void {
+export function keepCall(work: Work, { id, via }: Extract<GatewayInput, { type: "model.keep" }>): void {
   const { calls } = work.state.gateway;
-  if (calls.some((call) => call.id === id)) patch(work, { calls: calls.map((call) => (call.id === id ? { ...call, deadline: work.now + CALL_SILENCE_MS } : call)) });
+  const kept = (call: OpenCall): OpenCall => ({ ...call, deadline: work.now + CALL_SILENCE_MS, via: via ?? call.via });
+  if (calls.some((call) => call.id === id)) patch(work, { calls: calls.map((call) => (call.id === id ? kept(call) : call)) });
 }
 
 /** A call has ended: counted once, however often it is said. */
@@ -172,27 +184,47 @@ export function settleCall(work: Work, { report, notices }: { report: CallReport
     if (session.status !== "terminated") work.log("usage", { ...used, model: report.model, source: "gateway", request_id: report.id, ...(report.estimated && { estimated: true }) }, of);
   }
   if (session.status === "terminated") return;
-  const { running, gateway: after } = work.state;
-  if (gateway.caps && warns(gateway.caps, gateway.spent, spent)) work.log("budget.warning", { scope: "session", budget_id: null, what: "this session", ...stateOf(gateway.caps, spent, reservedBy(after.calls)) }, of);
-  if (running && running.task.id === task_id && running.task.budget) {
-    const { budget } = running.task;
-    const before = { cost_usd: budget.spent_cost_usd, tokens: budget.spent_tokens };
-    const now = add(before, cost);
-    const state = stateOf(budget, now, NOTHING);
-    work.set({ running: { ...running, task: { ...running.task, budget: state } } });
-    if (warns(budget, before, now)) work.log("budget.warning", { scope: "task", budget_id: null, what: "this task", ...state }, of);
-  }
+  if (gateway.caps && warns(gateway.caps, gateway.spent, spent)) work.log("budget.warning", { scope: "session", budget_id: null, what: "this session", ...stateOf(gateway.caps, spent, reservedBy(work.state.gateway.calls)) }, of);
+  spendOf(work, task_id, cost, of);
   for (const notice of notices) work.log("budget.warning", notice, of);
+}
+
+/** What a call cost counts for its task also after its run: a task that waits for its next attempt has one budget for all of them. */
+function spendOf(work: Work, taskId: string | null, cost: Tally, of: { task_id: string | null; run_id: string | null }): void {
+  changeTask(work, taskId, (task) => {
+    if (!task.budget || (cost.tokens === 0 && cost.cost_usd === 0)) return task;
+    const before = { cost_usd: task.budget.spent_cost_usd, tokens: task.budget.spent_tokens };
+    const now = add(before, cost);
+    const state = stateOf(task.budget, now, NOTHING);
+    if (warns(task.budget, before, now)) work.log("budget.warning", { scope: "task", budget_id: null, what: "this task", ...state }, of);
+    return { ...task, budget: state };
+  });
+}
+
+/** Changes a task that runs or waits; one that has ended stays as it ended. */
+function changeTask(work: Work, taskId: string | null, change: (task: TaskRecord) => TaskRecord): void {
+  const { running, queue } = work.state;
+  if (running?.task.id === taskId) {
+    const task = change(running.task);
+    if (task !== running.task) work.set({ running: { ...running, task } });
+    return;
+  }
+  const queued = queue.find(({ id }) => id === taskId);
+  const changed = queued && change(queued);
+  if (!changed || changed === queued) return;
+  const value = { ...changed, version: queued.version + 1 };
+  work.set({ queue: work.state.queue.map((task) => (task.id === taskId ? value : task)) });
+  work.do({ kind: "put.task", value });
 }
 
 /** Calls whose gateway has fallen silent: the most that they can have cost is what they are taken to have cost. */
 export function callsOverdue(work: Work): void {
   for (const call of work.state.gateway.calls) {
     if (call.deadline > work.now) continue;
-    const { id, api, model, stream, priced, price_version, largest } = call;
+    const { id, api, model, stream, priced, price_version, largest, via } = call;
     settleCall(work, {
       report: {
-        id, api, model, stream, priced, price_version, key_source: "deployment", agent_config_id: null, upstream: "unknown", outcome: "lost", status: null, stop_reason: null,
+        id, api, model, stream, priced, price_version, ...via, outcome: "lost", status: null, stop_reason: null,
         input_tokens: largest.tokens, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: largest.cost_usd, estimated: true, retries: 0, ttft_ms: null,
         duration_ms: work.now - Date.parse(call.at), error: "the edge that made the call did not say how it ended; counted as the most that it could cost",
       },
@@ -211,9 +243,8 @@ export function refusedAbove(work: Work, { id, notice, ask: asks, permission_id 
 }
 
 function count(work: Work, taskId: string | null, used: Usage): void {
-  const { usage, running } = work.state;
-  work.set({ usage: plus(usage, used) });
-  if (running && running.task.id === taskId) work.set({ running: { ...running, task: { ...running.task, usage: running.task.usage ? plus(running.task.usage, used) : used } } });
+  work.set({ usage: plus(work.state.usage, used) });
+  changeTask(work, taskId, (task) => ({ ...task, usage: task.usage ? plus(task.usage, used) : used }));
 }
 
 /** True where an agent's own report of what it used is already counted, because its calls went through the gateway. */
@@ -237,7 +268,7 @@ export function budgetAnswered(work: Work, decision: "approved" | "denied", caps
   patch(work, { question: null, ...(decision === "denied" && { denied: { task_id, run_id, reason } }) });
   if (decision === "denied") return;
   if (!work.state.running) work.attach({ notice: "Your last turn stopped because its budget was used up. The budget has been raised: go on where you were." });
-  if (notice.scope === "session" && work.state.gateway.caps) patch(work, { caps: raised(work.state.gateway.caps, caps, work.state.gateway.spent) });
+  if (notice.scope === "session" && work.state.gateway.caps) setCaps(work, raised(work.state.gateway.caps, caps, work.state.gateway.spent));
   else if (notice.scope === "task") raiseTask(work, task_id, caps);
   else if (notice.budget_id) work.call(`budget:${permission_id}`, { kind: "budget.raise", budget_id: notice.budget_id, permission_id, caps });
 }
@@ -270,21 +301,18 @@ export function deniedHead({ queue, gateway: { denied } }: State): RunError | nu
 }
 
 function raiseTask(work: Work, taskId: string, asked: BudgetCaps | null): void {
-  const { running, queue } = work.state;
-  const next = (task: TaskRecord): TaskRecord => {
+  changeTask(work, taskId, (task) => {
     if (!task.budget) return task;
     const spent = { cost_usd: task.budget.spent_cost_usd, tokens: task.budget.spent_tokens };
-    return { ...task, budget: stateOf(raised(task.budget, asked, spent), spent, NOTHING) };
-  };
-  if (running?.task.id === taskId) work.set({ running: { ...running, task: next(running.task) } });
-  const queued = queue.find((task) => task.id === taskId);
-  if (!queued) return;
-  const value = { ...next(queued), version: queued.version + 1 };
-  work.set({ queue: queue.map((task) => (task === queued ? value : task)) });
-  work.do({ kind: "put.task", value });
+    const next = raised(task.budget, asked, spent);
+    if (nears(next, spent) && !nears(task.budget, spent)) work.log("budget.warning", { scope: "task", budget_id: null, what: "this task", ...stateOf(next, spent, NOTHING) }, { task_id: task.id, run_id: task.run_id });
+    return { ...task, budget: stateOf(next, spent, NOTHING) };
+  });
 }
 
-/** A change by the session's owner: caps from now on, or none. */
+/** A change by the session's owner: caps from now on, or none. Lowered to where four fifths are spent already, that is told now. */
 export function setCaps(work: Work, caps: BudgetCaps | null): void {
+  const { caps: before, spent, calls } = work.state.gateway;
   patch(work, { caps: caps && { max_cost_usd: caps.max_cost_usd, max_tokens: caps.max_tokens } });
+  if (caps && nears(caps, spent) && !(before && nears(before, spent))) work.log("budget.warning", { scope: "session", budget_id: null, what: "this session", ...stateOf(caps, spent, reservedBy(calls)) });
 }

@@ -3,7 +3,7 @@
 import { equalConstantTime, fail, newChildId, ok, type BudgetNotice, type Result } from "../../sdk/protocol/index.ts";
 import type { CallGrant, GatewayClaim, KeyPlace } from "../model-rpc.ts";
 import type { ModelCalls } from "../ports.ts";
-import type { CallReport, ModelCall } from "./budget.ts";
+import type { CallReport, ModelCall, Via } from "./budget.ts";
 import type { Engine } from "./engine.ts";
 import { Drain } from "./outbox.ts";
 
@@ -61,8 +61,8 @@ export class Gateway {
     return ok({ ...claim.value, task_id, run_id, labels });
   }
 
-  keep(id: string): void {
-    this.#engine.feed({ type: "model.keep", id });
+  keep(id: string, via: Via | null): void {
+    this.#engine.feed({ type: "model.keep", id, via });
   }
 
   settle(report: CallReport, notices: BudgetNotice[]): void {

@@ -13,7 +13,7 @@ import { followSchedule, scheduleAsked, scheduleDeadline, scheduleOverdue } from
 import { setStatus, versionSession } from "./session.ts";
 import type { Effect, Input, State } from "./state.ts";
 import { demote, followSuspension, hostCallFailed, hostResumed, hostSuspended, resume, suspend, suspensionDeadlines, suspensionOverdue } from "./suspend.ts";
-import { cancelTask, countUsage, createTask, dispatch, executeTask, failHead, headDue, replaceQueued, retryTask, runReported, taskOverdue } from "./tasks.ts";
+import { cancelTask, countUsage, createTask, dispatch, endHead, executeTask, headDue, replaceQueued, retryTask, runReported, taskOverdue } from "./tasks.ts";
 import { Work } from "./work.ts";
 
 /** A spawn that could not even be asked for is given up after so many tries, and another lease is sought. */
@@ -63,7 +63,7 @@ function take(work: Work, input: Input): void {
     case "journal": return journal(work, input);
     case "command.ack": return acknowledge(work, input.epoch, input.up_to);
     case "model.open": return asking(work, () => openCall(work, input));
-    case "model.keep": return keepCall(work, input.id);
+    case "model.keep": return keepCall(work, input);
     case "model.settle": return settleCall(work, input);
     case "model.refused": return asking(work, () => refusedAbove(work, input));
     case "schedule.create":
@@ -141,7 +141,7 @@ function follow(work: Work): void {
   if (head?.next_attempt_at && headDue(work)) replaceQueued(work, head, { next_attempt_at: null, waiting_for: null });
   if (work.state.counters.retry_at !== null && work.state.counters.retry_at <= work.now) work.counters({ retry_at: null });
   const denied = work.state.running ? null : deniedHead(work.state);
-  if (denied) failHead(work, denied);
+  if (denied) endHead(work, denied);
   followSuspension(work);
   const { attachment, running, counters, suspending } = work.state;
   if (!attachment) {

@@ -13,7 +13,7 @@ import type { Archive, ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Actor, ForkSource, LogPage, RunClaim, SessionOrigin, SessionRpc } from "../rpc.ts";
 import type { ScheduleIds } from "../schedule-rpc.ts";
 import { SessionApi } from "./api.ts";
-import type { CallReport, ModelCall } from "./budget.ts";
+import type { CallReport, ModelCall, Via } from "./budget.ts";
 import { Archiver } from "./archive.ts";
 import { Engine } from "./engine.ts";
 import { Gateway } from "./gateway.ts";
@@ -221,8 +221,8 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     async openCall(tokenHash: string, call: ModelCall): Promise<Result<CallGrant>> {
       return this.#gateway.open(tokenHash, call);
     }
-    async keepCall(callId: string): Promise<void> {
-      this.#gateway.keep(callId);
+    async keepCall(callId: string, via?: Via): Promise<void> {
+      this.#gateway.keep(callId, via ?? null);
     }
     async settleCall(report: CallReport, notices: BudgetNotice[]): Promise<void> {
       this.#gateway.settle(report, notices);

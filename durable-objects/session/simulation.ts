@@ -243,7 +243,7 @@ export class Simulation {
     }
     must(queue.every(({ order }, i) => i === 0 || (queue[i - 1] as TaskRecord).order < order), "the queue is in order");
     const interrupted = queue[0]?.interrupted ?? null;
-    must(permissions.every(({ run_id }) => run_id === (running?.run.id ?? interrupted?.run_id)), "pending permissions are of the current run, or of the turn that was interrupted");
+    must(permissions.every(({ id, run_id }) => run_id === (running?.run.id ?? interrupted?.run_id) || id === this.state.gateway.question?.permission_id), "pending permissions are of the current run, of the turn that was interrupted, or a budget's");
     must(queue.slice(1).every((task) => task.interrupted === null) && (running === null || interrupted === null), "only the first task's turn is interrupted, and nothing runs meanwhile");
     if (interrupted) must(permissions.every(({ id }) => interrupted.permissions.includes(id) || interrupted.permissions.length === 100), "an interrupted turn carries its questions");
     must([...this.permissions.values()].filter(({ status }) => status === "pending").length === permissions.length, "a permission is pending or decided");

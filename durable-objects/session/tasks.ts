@@ -298,6 +298,14 @@ export function failHead(work: Work, error: RunError): void {
   endTask(work, { ...head, attempts: run.attempt, run_id: run.id }, "failed", { error });
 }
 
+/** The first task of the queue waited for an answer that was no: it ends with the attempts that it had, as the next one may begin in the same step. */
+export function endHead(work: Work, error: RunError): void {
+  const [head, ...queue] = work.state.queue;
+  if (!head) return;
+  work.set({ queue });
+  endTask(work, head, "failed", { error });
+}
+
 export function cancelQueued(work: Work, error: RunError): void {
   const { queue } = work.state;
   work.set({ queue: [] });

@@ -1,12 +1,12 @@
 /** Owns the tenant's budgets: caps over the calls of many sessions, reserved and settled in one place, so that sessions side by side cannot overshoot. */
 
 import { fail, ok, type Budget, type BudgetCaps, type BudgetCreate, type BudgetNotice, type BudgetPatch, type BudgetPeriod, type Result } from "../../sdk/protocol/index.ts";
-import { add, admit, NOTHING, raised, stateOf, sum, tallyOf, warns, type Tally } from "../base/caps.ts";
+import { add, admit, nears, NOTHING, raised, stateOf, sum, tallyOf, type Tally } from "../base/caps.ts";
 import { migrate } from "../base/sql.ts";
 import type { TenantAdmission, TenantCall } from "../model-rpc.ts";
 
 /** A reservation whose gateway has said nothing for so long is settled by itself, as what was reserved. */
-const SILENCE_MS = 180_000;
+export const SILENCE_MS = 180_000;
 /** Most budgets of one tenant: every call is held against all that apply. */
 export const MAX_BUDGETS = 1_000;
 
@@ -20,6 +20,8 @@ interface Kept {
   caps: BudgetCaps;
   since: number;
   spent: Tally;
+  /** Somebody has been told that four fifths are spent: once a period and cap. */
+  warned?: boolean;
   created_at: number;
   updated_at: number;
 }
@@ -40,7 +42,12 @@ export function periodStart(period: BudgetPeriod, now: number): number {
 /** The budget in the period that runs at `now`: a new period begins with nothing spent. */
 function running(kept: Kept, now: number): Kept {
   const since = periodStart(kept.period, now);
-  return since > kept.since ? { ...kept, since, spent: NOTHING } : kept;
+  return since > kept.since ? { ...kept, since, spent: NOTHING, warned: false } : kept;
+}
+
+/** Whether the news of four fifths still holds with other caps. */
+function told({ warned = false, spent }: Kept, caps: BudgetCaps): boolean {
+  return warned && nears(caps, spent);
 }
 
 /** Whether a call with these labels falls under a budget. */
@@ -82,37 +89,33 @@ export class Budgets {
     }
     if (budgets.length === 0) return { ok: true };
     const reserved: Reserved = { id, deadline: now + SILENCE_MS, tally: tallyOf(largest), budgets: budgets.map((budget) => budget.id) };
-    this.#reserved.set(id, reserved);
-    this.#sql.exec("insert or replace into reservations values (?, ?)", id, JSON.stringify(reserved));
+    this.#hold(reserved);
     return { ok: true };
   }
 
+  /** Stored, too: a call that goes on is not lost with the memory that heard of it. */
   keep(callId: string, now: number): void {
     const reserved = this.#reserved.get(callId);
-    if (reserved) reserved.deadline = now + SILENCE_MS;
+    if (reserved) this.#hold({ ...reserved, deadline: now + SILENCE_MS });
   }
 
-  /** Turns a reservation into what was spent; what is not reserved is settled already. Answers budgets that reach four fifths with it. */
+  /**
+   * Turns a reservation into what was spent; what is not reserved is settled already. Answers the budgets of which four fifths are spent and of which
+   * nobody has been told.
+   */
   settle(callId: string, spent: Tally, now: number): BudgetNotice[] {
-    const reserved = this.#reserved.get(callId);
-    if (!reserved) return [];
-    this.#reserved.delete(callId);
-    this.#sql.exec("delete from reservations where id = ?", callId);
     const notices: BudgetNotice[] = [];
-    for (const id of reserved.budgets) {
-      const kept = this.#budgets.get(id);
-      if (!kept) continue;
-      const budget = running(kept, now);
-      const after = { ...budget, spent: add(budget.spent, spent) };
-      this.#save(after);
-      if (warns(budget.caps, budget.spent, after.spent)) notices.push(this.#notice(after));
+    for (const budget of this.#spend(callId, spent, now)) {
+      if (budget.warned || !nears(budget.caps, budget.spent)) continue;
+      this.#save({ ...budget, warned: true });
+      notices.push(this.#notice(budget));
     }
     return notices;
   }
 
-  /** Settles what has been silent for too long. */
+  /** Settles what has been silent for too long, before anything is weighed or shown. Nobody listens here: who settles the next call is told of four fifths. */
   expire(now: number): void {
-    for (const { id, deadline, tally } of this.#reserved.values()) if (deadline <= now) this.settle(id, tally, now);
+    for (const { id, deadline, tally } of this.#reserved.values()) if (deadline <= now) this.#spend(id, tally, now);
   }
 
   create(tenant_id: string, id: string, { name, label, period, max_cost_usd, max_tokens }: BudgetCreate, now: number): Result<Budget> {
@@ -123,18 +126,22 @@ export class Budgets {
     return ok(this.#shown(kept, now));
   }
   list(now: number): Budget[] {
+    this.expire(now);
     return [...this.#budgets.values()].sort((a, b) => b.created_at - a.created_at || (a.id < b.id ? 1 : -1)).map((budget) => this.#shown(budget, now));
   }
   read(id: string, now: number): Result<Budget> {
+    this.expire(now);
     const kept = this.#budgets.get(id);
     return kept ? ok(this.#shown(kept, now)) : fail("not_found", "No budget of that id here");
   }
   update(id: string, { name, max_cost_usd, max_tokens }: BudgetPatch, now: number): Result<Budget> {
+    this.expire(now);
     const kept = this.#budgets.get(id);
     if (!kept) return fail("not_found", "No budget of that id here");
     const caps = { max_cost_usd: max_cost_usd === undefined ? kept.caps.max_cost_usd : max_cost_usd, max_tokens: max_tokens === undefined ? kept.caps.max_tokens : max_tokens };
     if (caps.max_cost_usd === null && caps.max_tokens === null) return fail("bad_request", "A budget needs max_cost_usd or max_tokens; delete it to lift it", { details: { max_cost_usd: "one cap must stay" } });
-    const next = { ...kept, ...(name !== undefined && { name }), caps, updated_at: now };
+    const budget = running(kept, now);
+    const next = { ...budget, ...(name !== undefined && { name }), caps, warned: told(budget, caps), updated_at: now };
     this.#save(next);
     return ok(this.#shown(next, now));
   }
@@ -151,9 +158,31 @@ export class Budgets {
     const kept = this.#budgets.get(id);
     if (!kept || this.#sql.exec("insert or ignore into raises values (?) returning permission_id", permissionId).toArray().length === 0) return;
     const budget = running(kept, now);
-    this.#save({ ...budget, caps: raised(budget.caps, asked, budget.spent), updated_at: now });
+    const caps = raised(budget.caps, asked, budget.spent);
+    this.#save({ ...budget, caps, warned: told(budget, caps), updated_at: now });
   }
 
+  /** The budgets that a call was held against, with what it spent; none where it is settled already. */
+  #spend(callId: string, spent: Tally, now: number): Kept[] {
+    const reserved = this.#reserved.get(callId);
+    if (!reserved) return [];
+    this.#reserved.delete(callId);
+    this.#sql.exec("delete from reservations where id = ?", callId);
+    const after: Kept[] = [];
+    for (const id of reserved.budgets) {
+      const kept = this.#budgets.get(id);
+      if (!kept) continue;
+      const budget = running(kept, now);
+      const next = { ...budget, spent: add(budget.spent, spent) };
+      this.#save(next);
+      after.push(next);
+    }
+    return after;
+  }
+  #hold(reserved: Reserved): void {
+    this.#reserved.set(reserved.id, reserved);
+    this.#sql.exec("insert or replace into reservations values (?, ?)", reserved.id, JSON.stringify(reserved));
+  }
   #under(budgetId: string): Tally {
     return sum([...this.#reserved.values()].filter(({ budgets }) => budgets.includes(budgetId)).map(({ tally }) => tally));
   }

@@ -130,9 +130,10 @@ async function admitted(request: Request, url: URL, door: Door, kind: Kind, byte
     upstream = await upstreamOf({ ...around, door, token: caller.token, session_id: caller.session_id }, grant);
     const policy = await policies.policy(env, grant.tenant_id);
     if (policy.budgets || policy.requests_per_minute !== null || upstream.limit !== null) {
+      // Also where the answer is lost: what it may have reserved is given back.
+      open.tenants = policy.budgets;
       const said = await reach(() => tenantStub(env, grant.tenant_id).admitCall({ id, labels: grant.labels, model: facts.model, largest, key: upstream.limit }));
       if (!said.ok) await turnedAway(said, open, around, caller);
-      open.tenants = policy.budgets;
     }
   } catch (error) {
     if (!(error instanceof Upset)) around.waitUntil(settle(open, kind, caller, around, null, { outcome: "refused", status: null, error: error instanceof Error ? error.message.slice(0, 300) : "refused" }));
@@ -193,7 +194,7 @@ async function send(request: Request, url: URL, door: Door, upstream: Upstream, 
 
 async function stream(request: Request, url: URL, door: Door, kind: Kind, bytes: Uint8Array<ArrayBuffer>, open: Admitted, upstream: Upstream, caller: Caller, around: Surroundings): Promise<Response> {
   const leaving = leaves(request);
-  const keep = setInterval(() => void keepUp(open, caller, around), KEEP_MS);
+  const keep = setInterval(() => void keepUp(open, upstream, caller, around), KEEP_MS);
   // Promised before anything is sent: an agent that leaves takes its request's time with it, but not what was promised.
   const { promise: over, resolve } = Promise.withResolvers<[Counted | null, Ended]>();
   around.waitUntil(over.then(([counted, more]) => settle(open, kind, caller, around, upstream, more, counted)));
@@ -234,9 +235,9 @@ async function stream(request: Request, url: URL, door: Door, kind: Kind, bytes:
   return new Response(passed.body, { status, statusText: response.statusText, headers });
 }
 
-async function keepUp(open: Admitted, caller: Caller, { env }: Surroundings): Promise<void> {
+async function keepUp(open: Admitted, { source, agent_config_id, host }: Upstream, caller: Caller, { env }: Surroundings): Promise<void> {
   // One that is not heard is made up for by the next.
-  await reach(() => sessionStub(env, caller.session_id).keepCall(open.id)).catch(() => {});
+  await reach(() => sessionStub(env, caller.session_id).keepCall(open.id, { key_source: source, agent_config_id, upstream: host })).catch(() => {});
   if (open.tenants) await reach(() => tenantStub(env, open.grant.tenant_id).keepModelCall(open.id)).catch(() => {});
 }
 
