@@ -45,6 +45,19 @@ describe("a suspension", () => {
     expect(server.of("log", next.run_id)).toContainEqual({ stream: "system", text: "Processes were lost." });
   });
 
+  it("gives a run that waits for its turn the answer to what it carries", async () => {
+    await runner();
+    const first = server.task(steps(["ask", "Bash", { command: "touch first" }]));
+    const { permission_id } = await server.until("the first asks", () => server.of("permission.requested", first.run_id)[0]);
+    const carried = newChildId("permission", server.session_id, Date.now());
+    const next = server.task(steps(["ask", "Bash", { command: "touch x" }]), { interrupted: true, carried: [{ permission_id: carried, tool: "Bash", input: { command: "touch x" }, status: "pending", reason: null, scope: "once" }] });
+    server.command({ kind: "permission.answer", permission_id: carried, run_id: next.run_id, decision: "approved", reason: null, scope: "once" });
+    server.command({ kind: "permission.answer", permission_id, run_id: first.run_id, decision: "approved", reason: null, scope: "once" });
+    expect(await server.ended(next.run_id)).toMatchObject({ status: "completed" });
+    expect(server.of("message", next.run_id)).toEqual([{ text: "Bash: approved" }]);
+    expect(server.of("permission.requested", next.run_id)).toEqual([]);
+  });
+
   it("leaves the agent alone where its memory is kept", async () => {
     await runner();
     const { run_id } = server.task(steps(["ask", "Bash", { command: "touch x" }]));

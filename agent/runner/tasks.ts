@@ -98,6 +98,7 @@ export class Tasks {
         return this.#begin();
       case "permission.answer":
         if (body.run_id === this.runId) this.#parts.gate.answer(body);
+        else this.#answerWaiting(body);
         return;
       default:
         return;
@@ -179,6 +180,12 @@ export class Tasks {
     const { journal, stamp } = this.#parts;
     void journal.append(null, JSON.stringify({ at: stamp(), type: "workspace.sync_failed", data: { capsule_id, why, error: { code: "sync_failed", message } } }));
     journal.setCapsule(null, capsule_id);
+  }
+
+  /** The run that takes up the question has come and not begun: it gets the answer with the question. */
+  #answerWaiting({ run_id, permission_id, decision, reason, scope }: Extract<CommandBody, { kind: "permission.answer" }>): void {
+    this.#waiting = this.#waiting.map((start) => (start.run_id !== run_id || !start.carried ? start
+      : { ...start, carried: start.carried.map((each) => (each.permission_id === permission_id ? { ...each, status: decision, reason, scope } : each)) }));
   }
 
   #cancel({ run_id, why, grace_seconds }: Extract<CommandBody, { kind: "task.cancel" }>): void {
