@@ -57,7 +57,7 @@ export interface ChaosReport {
 }
 
 /** Faults whose recovery is still waited for. */
-const OPEN = 3;
+const OPEN = 5;
 const PAUSE_MS = 300;
 const RECOVERY_MS = 180_000;
 /** What every task writes. */

@@ -21,6 +21,8 @@ import { subject, type Subject } from "./subject.ts";
 const AGENT = join(import.meta.dirname, "../support/line-agent.ts");
 /** Longest that the work may take once everything is repaired. */
 const CALM_MS = 120_000;
+/** Longest until a dead daemon is known to be gone: where its connection was half open, only its silence tells. */
+const GONE_MS = 150_000;
 const IMAGE = "marionette-runner:latest";
 
 /** A host with the way to it. `name` is also its label `chaos`. */
@@ -149,7 +151,7 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
       // One after the other: a host that comes back is told by not having been there.
       const turn = restarting.then(async () => {
         const offline = async () => (await stack.api.get("/hosts?limit=200", listOf(hostSchema))).items.some(({ id, status }) => id === struck.host.id && status === "offline");
-        await eventually(`the host ${struck.name} is seen to be gone`, offline, 60_000);
+        await eventually(`the host ${struck.name} is seen to be gone`, offline, GONE_MS);
         const { id, dir: data } = struck.host;
         struck.host = await stack.host({ args: arguments_.get(struck) ?? [], env, dir: data });
         if (struck.host.id !== id) problems.push(`the host ${struck.name} came back as another: ${struck.host.id}, not ${id}`);

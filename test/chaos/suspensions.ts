@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { session as sessionSchema } from "../../sdk/protocol/index.ts";
+import type { Answer } from "../support/api.ts";
 import { killed, runnersOf } from "../support/chaos.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Chance } from "../support/random.ts";
@@ -14,8 +15,12 @@ const lacks = ({ routes }: Stage): string | null => (["suspend", "resume"].every
 /** Sessions that are being suspended now: one thing at a time for each. */
 const held = new WeakSet<Subject>();
 
+/** Posts to a session, again where the control plane is away just then. */
+function told(stage: Stage, id: string, verb: "suspend" | "resume", body: object): Promise<Answer<unknown>> {
+  return eventually(`${id} can be told to ${verb}`, () => stage.stack.api.request("POST", `/sessions/${id}/${verb}`, body), 60_000);
+}
 async function suspended(stage: Stage, { session: { id } }: Subject, body: object): Promise<boolean> {
-  const answer = await stage.stack.api.request("POST", `/sessions/${id}/suspend`, body);
+  const answer = await told(stage, id, "suspend", body);
   if (answer.status === 409 || answer.status === 503) return false;
   if (answer.status >= 300) throw new Error(`suspend ${id}: ${answer.status} ${JSON.stringify(answer.body)}`);
   // An answer that comes meanwhile resumes it at once.
@@ -26,7 +31,7 @@ async function suspended(stage: Stage, { session: { id } }: Subject, body: objec
 }
 async function resume(stage: Stage, { session: { id } }: Subject, body: object): Promise<void> {
   await eventually(`${id} is told to resume`, async () => {
-    const { status, body: said } = await stage.stack.api.request("POST", `/sessions/${id}/resume`, body);
+    const { status, body: said } = await told(stage, id, "resume", body);
     if (status === 409 && (await stage.client.sessions.get(id)).status !== "suspended") return true;
     if (status >= 300 && status !== 409 && status !== 503) throw new Error(`resume ${id}: ${status} ${JSON.stringify(said)}`);
     return status < 300;
