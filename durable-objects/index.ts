@@ -7,6 +7,7 @@ export * from "./model-rpc.ts";
 export * from "./ports.ts";
 export * from "./rpc.ts";
 export * from "./schedule-rpc.ts";
+export * from "./voice-rpc.ts";
 export type { CallReport, ModelCall } from "./session/budget.ts";
 export { sessionObject } from "./session/object.ts";
 export { storageObject } from "./storage/object.ts";

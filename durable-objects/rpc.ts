@@ -8,6 +8,7 @@ import type {
 import type { SessionAttachmentRpc } from "./attachment-rpc.ts";
 import type { SessionGatewayRpc, TenantGatewayRpc } from "./model-rpc.ts";
 import type { SessionScheduleRpc } from "./schedule-rpc.ts";
+import type { HostVoiceRpc } from "./voice-rpc.ts";
 
 /** Who calls. An object answers `not_found` where `tenant_id` is not its own. */
 export interface Actor {
@@ -128,7 +129,7 @@ export interface PoolRpc {
   memberDown(hostId: string): Promise<void>;
 }
 
-export interface HostRpc {
+export interface HostRpc extends HostVoiceRpc {
   read(actor: Actor): Promise<Result<Host>>;
   /** Starts the runner; idempotent by runner id. `unavailable` where the daemon is not connected. */
   spawn(spec: SpawnSpec): Promise<Result<Spawned>>;

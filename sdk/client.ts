@@ -14,6 +14,7 @@ import { Permissions } from "./resources/permissions.ts";
 import { Schedules } from "./resources/schedules.ts";
 import { Sessions } from "./resources/sessions.ts";
 import { Tasks } from "./resources/tasks.ts";
+import { Voice } from "./resources/voice.ts";
 import { UsageReports } from "./resources/usage.ts";
 import { Workspaces } from "./resources/workspaces.ts";
 
@@ -37,6 +38,7 @@ export class Marionette {
   readonly agentConfigs: AgentConfigs;
   readonly budgets: Budgets;
   readonly usage: UsageReports;
+  readonly voice: Voice;
   readonly admin: Admin;
   /** The server's base address, without `/api/v1`. */
   readonly url: string;
@@ -58,6 +60,7 @@ export class Marionette {
     this.agentConfigs = new AgentConfigs(transport);
     this.budgets = new Budgets(transport);
     this.usage = new UsageReports(transport);
+    this.voice = new Voice(transport);
     this.admin = new Admin(transport);
   }
 

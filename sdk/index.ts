@@ -25,5 +25,5 @@ export { TASK_ENDED } from "./protocol/task.ts";
 export { imageTypeOf, MAX_ATTACHMENT_BYTES, MAX_TASK_ATTACHMENT_BYTES, MAX_TASK_ATTACHMENTS } from "./protocol/attachment.ts";
 export type {
   AgentConfig, AgentConfigPatch, AgentConfigTest, ApiKey, ApiKeyCreated, Attachment, Budget, BudgetPatch, MetricsSummary, ModelPrice, ModelRequest, Pricing, UsageReport, UsageRow, UsageTotals, Capsule, Collection, ErrorCode, Event, EventData, EventType, FileEntry, Host, KeyScope, ManifestChange, ManifestDiff, ManifestSummary, Permission, Risk, Rule, Run, RunError, Runner, RunnerToken, RunnerTokenCreated,
-  Schedule, SchedulePatch, ScheduleStatus, Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Usage, Workspace, WorkspacePatch,
+  Schedule, SchedulePatch, ScheduleStatus, Scope, Session, SessionPatch, SessionStatus, Task, TaskStatus, Tenant, Transcript, Usage, VoiceStatus, Workspace, WorkspacePatch,
 } from "./protocol/index.ts";

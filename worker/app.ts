@@ -34,6 +34,7 @@ import { signInRoutes } from "./routes/sign-in.ts";
 import { taskRoutes } from "./routes/tasks.ts";
 import { usageRoutes } from "./routes/usage.ts";
 import { uiRoutes } from "./routes/ui.ts";
+import { voiceRoutes } from "./routes/voice.ts";
 import { workspaceDoors } from "./routes/workspace-doors.ts";
 import { workspaceFileRoutes } from "./routes/workspace-files.ts";
 import { workspaceRoutes } from "./routes/workspaces.ts";
@@ -86,6 +87,7 @@ export function createApp(parts: Parts = { recordsFor }): App {
   // Before the API, whose bodies are all JSON.
   workspaceDoors(app, cache);
   attachmentRoutes(app, cache);
+  voiceRoutes(app, cache);
   app.route("/api/v1", api(cache));
   app.route("/admin/api/v1", admin(cache));
   healthRoutes(app);

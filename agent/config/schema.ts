@@ -3,6 +3,7 @@
 import { isAbsolute } from "node:path";
 import * as z from "zod";
 import { belowHome } from "../runner/spec.ts";
+import { voice } from "./voice.ts";
 import { env, slug, SUSPEND_STRATEGIES, type SuspendStrategy } from "../../sdk/protocol/index.ts";
 
 const UNITS = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
@@ -100,6 +101,8 @@ export const config = z.strictObject({
   agents: z.strictObject({ custom: z.record(slug, customAgent).default({}) }).prefault({}),
   /** Directories of the host that the dashboard may browse. */
   browse_roots: z.array(absolute).max(64).default([]),
+  /** Speech that is turned into text on this host. */
+  voice: voice.prefault({}),
   /** How long the host keeps its copies of an ended session's files that are in a capsule. */
   retention: duration.default(7 * SECONDS.d),
   /** Runners at once; absent: from the machine's size. */

@@ -7,7 +7,7 @@ import { basename, join, resolve } from "node:path";
 import type { RpcStub } from "capnweb";
 import {
   HOST_LINK_VERSION, hostWelcome, idOf, isId, Secret, spawnSpec, suspendStrategy, understands,
-  type Browsed, type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended, type SuspendStrategy,
+  type AudioPiece, type Browsed, type Daemon, type FileAnswer, type FileContent, type FileEntry, type HostDoor, type HostInfo, type RunnerReport, type Resumed, type Spawned, type SpawnSpec, type Suspended, type SuspendStrategy, type TranscribeAnswer,
 } from "../../sdk/protocol/index.ts";
 import type { Config } from "../config/schema.ts";
 import { makeProvider, PROVIDER_NAMES } from "../providers/registry.ts";
@@ -27,6 +27,7 @@ import { planWelcome } from "./reconcile.ts";
 import { Records } from "./records.ts";
 import { Supervisor } from "./supervisor.ts";
 import { DaemonTarget } from "./target.ts";
+import { Transcriber } from "../voice/transcriber.ts";
 
 const UPDATE_MS = 30_000;
 const PRUNE_MS = 600_000;
@@ -61,6 +62,7 @@ export class HostDaemon implements Daemon {
   readonly #agents: AgentHost;
   readonly #roots: BrowseRoots;
   readonly #directories: Directories;
+  readonly #voice: Transcriber;
   #bundle = "";
   #hostId: string | null = null;
   #info: HostInfo | null = null;
@@ -73,6 +75,7 @@ export class HostDaemon implements Daemon {
     this.#agents = { custom: options.config.agents.custom, path: options.env["PATH"] ?? "", hidden: [options.data] };
     this.#roots = { roots: options.config.browse_roots, hidden: [options.data, ...(options.hide ?? [])].map(withoutLinks) };
     this.#directories = new Directories(this.#layout, () => this.#roots);
+    this.#voice = new Transcriber({ config: options.config.voice, directory: join(options.data, "voice"), env: options.env });
     this.#supervisor = new Supervisor({
       layout: this.#layout,
       records: new Records(this.#layout),
@@ -96,6 +99,7 @@ export class HostDaemon implements Daemon {
   async start(): Promise<void> {
     const { config, runnerBundle, beside, env, log } = this.#options;
     await this.#layout.make();
+    await this.#voice.start();
     const [dataId, hostId, bundle] = await Promise.all([ownName(this.#layout.dataId), readFile(this.#layout.hostId, "utf8").catch(() => ""), bundleDirectory(this.#layout.bundle, runnerBundle, beside, beside)]);
     this.#hostId = isId("host", hostId.trim()) ? hostId.trim() : null;
     this.#bundle = bundle;
@@ -127,6 +131,7 @@ export class HostDaemon implements Daemon {
     clearInterval(this.#pruning);
     await (runners === "stop" ? this.#supervisor.stop(3) : this.#supervisor.close());
     await this.#link.close();
+    await this.#voice.close();
     await Promise.all(this.#providers.map((provider) => provider.close()));
   }
 
@@ -144,10 +149,12 @@ export class HostDaemon implements Daemon {
   async #look(): Promise<HostInfo> {
     const { name, version, pool, labels, maxRunners, config } = this.#options;
     const view = { node: process.execPath, bundle: this.#bundle };
-    return (this.#info = await hostInfo(
+    const voice = await this.#voice.look();
+    const info = await hostInfo(
       { name, version, pool, labels, maxRunners: maxRunners ?? config.max_runners, defaultProvider: config.providers.default, agents: this.#agents, view, browseRoots: config.browse_roots },
       this.#providers,
-    ));
+    );
+    return (this.#info = { ...info, ...(voice && { voice }) });
   }
 
   /** Engines start, images get built and agents installed while the daemon runs. */
@@ -263,6 +270,11 @@ export class HostDaemon implements Daemon {
   async readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
     const { root, options } = await this.#directories.filesOf(idOf("workspace").parse(workspaceId));
     return readWorkspaceFile(root, path, offset, length, options);
+  }
+
+  /** See `Daemon.transcribe`. */
+  async transcribe(piece: AudioPiece): Promise<TranscribeAnswer> {
+    return this.#voice.transcribe(piece);
   }
 
   /** See `Daemon.browse`. */

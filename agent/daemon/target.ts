@@ -1,7 +1,7 @@
 /** Owns what of the daemon can be reached over the link: the methods of `Daemon`, and nothing else. */
 
 import { RpcTarget } from "capnweb";
-import type { Browsed, Daemon, FileAnswer, FileContent, FileEntry, Resumed, Spawned, SpawnSpec, Suspended, SuspendStrategy } from "../../sdk/protocol/index.ts";
+import type { AudioPiece, Browsed, Daemon, FileAnswer, FileContent, FileEntry, Resumed, Spawned, SpawnSpec, Suspended, SuspendStrategy, TranscribeAnswer } from "../../sdk/protocol/index.ts";
 
 /** What the object may call; only these methods are reachable over the link. */
 export class DaemonTarget extends RpcTarget implements Daemon {
@@ -33,6 +33,10 @@ export class DaemonTarget extends RpcTarget implements Daemon {
   }
   readFile(workspaceId: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>> {
     return this.#daemon.readFile(workspaceId, path, offset, length);
+  }
+  transcribe(piece: AudioPiece): Promise<TranscribeAnswer> {
+    if (!this.#daemon.transcribe) throw new Error("no voice here");
+    return this.#daemon.transcribe(piece);
   }
   browse(root: string, path: string, offset: number, limit: number): Promise<FileAnswer<Browsed>> {
     return this.#daemon.browse(root, path, offset, limit);

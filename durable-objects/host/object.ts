@@ -3,9 +3,9 @@
 import { DurableObject } from "cloudflare:workers";
 import * as z from "zod";
 import {
-  browsed, CLOSE, fail, fileContent, fileEntry, HOST_LINK_VERSION, ok, resumed, spawned, suspended,
-  type Browsed, type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type Resumed, type RunnerReport, type Spawned, type SpawnSpec,
-  type Suspended, type SuspendStrategy,
+  browsed, CLOSE, fail, fileContent, fileEntry, HOST_LINK_VERSION, ok, resumed, spawned, suspended, transcribeAnswer,
+  type AudioPiece, type Browsed, type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type Resumed, type RunnerReport, type Spawned, type SpawnSpec,
+  type Suspended, type SuspendStrategy, type TranscribeAnswer,
 } from "../../sdk/protocol/index.ts";
 import { alarmMove } from "../base/deadlines.ts";
 import { poolStub, sessionStub, type ObjectsEnv, type PortsOf } from "../ports.ts";
@@ -131,6 +131,17 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
 
     async readBrowsed(actor: Actor, root: string, path: string, offset: number, length: number): Promise<Result<FileContent>> {
       return this.#files(actor, "readBrowsed", [root, path, offset, length], fileContent);
+    }
+
+    async transcribe(actor: Actor, piece: AudioPiece): Promise<Result<TranscribeAnswer>> {
+      const host = this.#owned(actor);
+      if (!host.ok) return host;
+      try {
+        const answer = await this.#link?.call("transcribe", [piece], transcribeAnswer);
+        return answer ? ok(answer) : this.#away();
+      } catch {
+        return this.#away();
+      }
     }
 
     async runners(actor: Actor): Promise<Result<RunnerReport[]>> {

@@ -8,6 +8,7 @@ import { hostPath, sandboxKind } from "./session.ts";
 import { restoreOrder } from "./capsule.ts";
 import { suspendOffer, suspendStrategy, type SuspendStrategy } from "./suspend.ts";
 import { env, slug } from "./values.ts";
+import type { AudioPiece, TranscribeAnswer } from "./voice.ts";
 
 /*
  * The upgrade is GET /links/host with `Authorization: Bearer rtok_…`; `host_id` (query) names a host that joined before, else one is made.
@@ -121,6 +122,8 @@ export interface Daemon {
   browse(root: string, path: string, offset: number, limit: number): Promise<FileAnswer<Browsed>>;
   /** A part of a file below a browse root, as `readFile`. */
   readBrowsed(root: string, path: string, offset: number, length: number): Promise<FileAnswer<FileContent>>;
+  /** A piece of a recording, or without bytes the question what became of it. Only of hosts that say `voice`. */
+  transcribe?(piece: AudioPiece): Promise<TranscribeAnswer>;
 }
 
 /** What a HostObject offers its daemon. */

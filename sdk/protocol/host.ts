@@ -5,6 +5,7 @@ import { idOf } from "./ids.ts";
 import { sandboxKind } from "./session.ts";
 import { suspendOffer } from "./suspend.ts";
 import { labels, slug, timestamp } from "./values.ts";
+import { hostVoice } from "./voice.ts";
 
 /** What a provider can do; a missing capability is refused in words, never emulated in silence. */
 export const providerCapabilities = z.object({
@@ -46,6 +47,8 @@ export const hostInfo = z.object({
   default_provider: slug,
   providers: z.array(hostProvider).max(32),
   agents: z.array(hostAgent).max(128),
+  /** The engine that turns speech into text there; absent: none. */
+  voice: hostVoice.optional(),
   /** Directories of the machine that its configuration opens to browsing and to sessions, as written there. Absent: none. */
   browse_roots: z.array(z.string().max(4_096)).max(64).optional(),
 });

@@ -29,4 +29,5 @@ export * from "./usage.ts";
 export * from "./values.ts";
 export * from "./version.ts";
 export * from "./viewer-link.ts";
+export * from "./voice.ts";
 export * from "./workspace.ts";

@@ -3,8 +3,8 @@
 import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
-  sessionCreate, type Attachment, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
-  type Task, type TaskCreate,
+  sessionCreate, type Attachment, type AudioPiece, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
+  type Task, type TaskCreate, type TranscribeAnswer,
 } from "../../sdk/protocol/index.ts";
 import { FakeBudgets } from "./fake-gateway.ts";
 import { FakeSchedules } from "./fake-schedules.ts";
@@ -206,7 +206,15 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
 }
 
 /** A host with files: a path that ends in `/` lists, any other reads. */
-class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFile" | "browse" | "readBrowsed"> {
+class FakeHost implements Pick<HostRpc, "read" | "drain" | "listFiles" | "readFile" | "browse" | "readBrowsed" | "transcribe"> {
+  /** Pieces that came, and what the last of them is answered. */
+  readonly pieces: AudioPiece[] = [];
+  heard: TranscribeAnswer[] = [];
+  async transcribe(actor: Actor, piece: AudioPiece): Promise<Result<TranscribeAnswer>> {
+    if (this.host?.tenant_id !== actor.tenant_id) return NOT_HERE;
+    this.pieces.push(piece);
+    return ok(this.heard.shift() ?? { state: "more" });
+  }
   host: Host | null = null;
   readonly files = new Map<string, Uint8Array>();
   join: unknown = null;
