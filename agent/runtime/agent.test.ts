@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import * as z from "zod";
 import { script, startModelServer, type ModelServer, type StepInput } from "../../test/support/model-server/index.ts";
 import { createAgent, type CreateAgentOptions, type CreatedAgent } from "./agent.ts";
 import { isFinal, type AgentEvent } from "./events.ts";
@@ -9,6 +10,7 @@ import { AnthropicProvider } from "./models/anthropic.ts";
 import { OpenAICompatibleProvider } from "./models/openai-compatible.ts";
 import { createLocalSandboxProvider } from "./sandbox/local.ts";
 import type { Sandbox } from "./sandbox/contracts.ts";
+import { toolFromZod } from "./tool.ts";
 
 let server: ModelServer;
 let dir: string;
@@ -62,6 +64,15 @@ describe("createAgent", () => {
     expect(outputs(events)[0]).toContain("hello");
     expect(await readFile(inside("out.txt"), "utf8")).toBe("hello\n");
     expect(await readFile(join(dir, "w", "identity", "prompt.md"), "utf8")).toBe("You help with research.");
+  });
+
+  it("has the tools of MCP servers, and warns of what they left out", async () => {
+    const ping = toolFromZod({ name: "far__ping", description: "pings", input: z.strictObject({}), execute: () => "pong" });
+    const { agent, tools } = await create({ mcp: [{ tools: [ping], warnings: ["far has two tools that are called far__ping here"] }] });
+    expect(tools.map(({ name }) => name)).toContain("far__ping");
+    const events = await all(agent.stream(said([{ calls: [{ tool: "far__ping", input: {} }] }, { text: "ok" }])));
+    expect(events[0]).toEqual({ type: "warning", code: "mcp", message: "far has two tools that are called far__ping here" });
+    expect(outputs(events)).toEqual(["pong"]);
   });
 
   it("seeds once: what a person changed stays, what they deleted stays away, what they left alone is kept up to date", async () => {

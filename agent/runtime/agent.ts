@@ -8,6 +8,7 @@ import type { Message } from "./history/messages.ts";
 import { Window } from "./history/window.ts";
 import type { Hooks } from "./hooks.ts";
 import { agentContext, agentDefinition, imageOf, seedsOf, type AgentContext, type AgentDefinition, type CheckedDefinition } from "./identity.ts";
+import type { McpTools } from "./mcp/server.ts";
 import type { ModelProvider, Reasoning } from "./models/provider.ts";
 import type { RetryPolicy } from "./models/retry.ts";
 import type { Pricing } from "./pricing.ts";
@@ -36,8 +37,10 @@ export interface CreateAgentOptions extends Hooks {
   providerFor?: ((model: string) => ModelProvider) | undefined;
   /** With it come `web_search` and `fetch_url`. */
   search?: SearchProvider | undefined;
-  /** Further tools, such as those of MCP servers; one of a built-in's name takes its place. */
+  /** Further tools; one of a built-in's name takes its place. */
   tools?: readonly Tool[] | undefined;
+  /** What `fromMcpServer` answered: the servers' tools, and a warning for each that was left out. */
+  mcp?: readonly Pick<McpTools, "tools" | "warnings">[] | undefined;
   /** Only tools of these names, or for which it says yes. */
   toolFilter?: readonly string[] | ((name: string) => boolean) | undefined;
   history?: readonly Message[] | undefined;
@@ -84,7 +87,8 @@ export async function createAgent(options: CreateAgentOptions): Promise<CreatedA
   const warn = (code: WarningCode) => (message: string) => void warnings.push({ type: "warning", code, message });
   await Promise.all([prepared(open, definition, options, warn("seeding")), open.image.hydrate(imageOf(definition, options.secrets))]);
   const { workspace } = open;
-  const base = withoutDoubles([...createTools({ workspace, ...(options.search && { search: options.search }) }), ...skillTools(workspace), ...(options.tools ?? [])]).filter(({ name }) => passes(options.toolFilter, name));
+  const base = withoutDoubles([...createTools({ workspace, ...(options.search && { search: options.search }) }), ...skillTools(workspace), ...(options.mcp ?? []).flatMap(({ tools }) => tools), ...(options.tools ?? [])]).filter(({ name }) => passes(options.toolFilter, name));
+  options.mcp?.flatMap((server) => server.warnings).forEach(warn("mcp"));
   const known = new Set([...base.map(({ name }) => name), "task"]);
   const [instructions, memory, skills, subagents] = await Promise.all([
     instructionsOf(open, definition.workspaceInstructionsFilename, warn("instructions")),

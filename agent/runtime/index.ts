@@ -23,6 +23,7 @@ export { runtimePrompt, type RuntimeFacts } from "./prompt/runtime-prompt.ts";
 export * from "./sandbox/contracts.ts";
 export { createDockerSandboxProvider, type DockerSandboxOptions } from "./sandbox/docker.ts";
 export { createLocalSandboxProvider, type LocalSandboxOptions } from "./sandbox/local.ts";
+export { createSessionSandboxProvider, type SessionSandboxOptions } from "./sandbox/session.ts";
 export { SearchError, type FetchedPage, type SearchProvider, type SearchResult } from "./search/provider.ts";
 export { createTavilySearch, type TavilyOptions } from "./search/tavily.ts";
 export { seedWorkspace, type Seeded } from "./seeding.ts";

@@ -38,8 +38,12 @@ export function execTools(workspace: AgentWorkspace): Tool[] {
   return workspace.capabilities.jobs ? [exec, outputTool(workspace), killTool(workspace)] : [exec];
 }
 
+/** Code 1 without a word on stderr is how programs say no: `grep` that finds nothing, `test`, `diff`. That is an answer, and no failure of the call. */
+const NO = 1;
+
 async function run(workspace: AgentWorkspace, command: string, cwd: string | undefined, seconds: number, context: ToolContext): Promise<ToolResult> {
   const output = new HeadTail();
+  let complained = false;
   // A character may come in two pieces, so each stream has its own decoder.
   const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
   const say = (text: string) => {
@@ -50,13 +54,14 @@ async function run(workspace: AgentWorkspace, command: string, cwd: string | und
   };
   for await (const event of workspace.exec(command, { cwd, timeout_ms: seconds * 1_000, signal: context.signal })) {
     if (event.type === "output") {
+      if (event.stream === "stderr") complained = true;
       say(decoders[event.stream].decode(event.bytes, { stream: true }));
       continue;
     }
     for (const decoder of Object.values(decoders)) say(decoder.decode());
     const how = event.end === "timeout" ? `killed after ${seconds} seconds; give it more time with timeout_seconds, or run it in the background` : event.end === "aborted" ? "canceled" : event.code === null ? "ended without a code" : `exit code ${event.code}`;
     const text = output.toString().trimEnd();
-    return { content: event.code === 0 && text !== "" ? text : `${text}${text === "" ? "" : "\n"}[${text === "" ? "no output, " : ""}${how}]`, isError: event.code !== 0 };
+    return { content: event.code === 0 && text !== "" ? text : `${text}${text === "" ? "" : "\n"}[${text === "" ? "no output, " : ""}${how}]`, isError: event.end !== "exit" || (event.code !== 0 && (event.code !== NO || complained)) };
   }
   return { content: "[the sandbox did not tell the command's end]", isError: true };
 }

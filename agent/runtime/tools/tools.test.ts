@@ -52,6 +52,8 @@ describe("exec", () => {
     progress.length = 0;
     expect(await call("exec", { command: "echo out; echo err >&2; exit 4" })).toMatchObject({ isError: true, content: expect.stringMatching(/out[^]*\[exit code 4\]$/) as string });
     expect(progress.join("")).toContain("out\n");
+    for (const command of ["grep -c nothing /dev/null; exit 1", "test -e nowhere", "false"]) expect(await call("exec", { command })).toMatchObject({ isError: false, content: expect.stringContaining("exit code 1]") as string });
+    for (const command of ["echo why >&2; exit 1", "exit 2", "kill -9 $$"]) expect(await call("exec", { command })).toMatchObject({ isError: true });
     expect(await text("exec", { command: "true" })).toBe("[no output, exit code 0]");
     expect(await text("exec", { command: "pwd", cwd: "/etc" })).toContain("is not in /workspace");
   });
