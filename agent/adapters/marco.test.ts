@@ -114,6 +114,16 @@ describe("the agent marco", () => {
     expect(JSON.stringify(server.asked().at(-1)?.body)).toContain("The sandbox was lost and is back.");
   });
 
+  it("goes on where an attempt failed, instead of being given the prompt again", async () => {
+    using places = directories();
+    const prompt = said([{ calls: [exec("echo one >> log")] }, { fail: [{ status: 401, message: "no such key" }], calls: [exec("echo two >> log")] }, { text: "Both are done." }]);
+    expect(await marco.run(staged(places, prompt).context)).toMatchObject({ status: "failed", conversation: "marco-task", error: { message: expect.stringContaining("no such key") as string } });
+    const second = staged(places, prompt, { conversation: "marco-task" });
+    expect(await marco.run(second.context)).toMatchObject({ status: "completed", result: "Both are done." });
+    expect(readFileSync(join(places.workspace, "log"), "utf8")).toBe("one\ntwo\n");
+    expect(JSON.stringify(server.asked().at(-1)?.body).split("Do it, ").length - 1).toBe(1);
+  });
+
   it("remembers what was done in a turn that nobody takes up again", async () => {
     using places = directories();
     const first = staged(places, said([{ text: "Beginning.", calls: [exec("touch begun; sleep 60")] }, { text: "never" }]));

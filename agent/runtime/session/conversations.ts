@@ -13,7 +13,7 @@ type Line = z.infer<typeof line>;
 export interface Opened {
   /** What was said before the turn that is to run now. */
   history: Message[];
-  /** Steps of this very task, whose process died; empty where it has not begun. */
+  /** Steps of this very task, whose last attempt died or failed; empty where it has not begun. */
   open: JournalEntry[];
 }
 
@@ -90,8 +90,9 @@ export class ConversationLog {
     fsyncSync(this.#file);
   }
 
-  end(): void {
-    this.#append({ type: "end" });
+  /** Nothing more is done of the turn. One that did not complete stays open: another attempt of its task goes on from there. */
+  end({ completed }: { completed: boolean }): void {
+    if (completed) this.#append({ type: "end" });
     fsyncSync(this.#file);
     closeSync(this.#file);
   }

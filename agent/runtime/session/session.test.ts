@@ -24,7 +24,7 @@ describe("a session's conversations", () => {
     expect(openConversation(home, "c1", "t1")).toEqual({ history: [], open: [] });
     const log = new ConversationLog(home, "c1", "t1");
     log.record(asks);
-    log.end();
+    log.end({ completed: true });
     expect(openConversation(home, "c1", "t2")).toEqual({ history: [asks.type === "message" ? asks.message : null], open: [] });
   });
   it("give a broken turn back to its own task, over several attempts, and to others as it ended", () => {
@@ -36,6 +36,13 @@ describe("a session's conversations", () => {
     expect(open).toEqual([]);
     expect(history.map(({ role }) => role)).toEqual(["user", "assistant", "tool"]);
     expect(JSON.stringify(history[2])).toMatch(/"fine"[^]*not run: the turn was broken off/);
+  });
+  it("give a turn that failed back to its own task too", () => {
+    const log = new ConversationLog(home, "c4", "t1");
+    for (const entry of [asks, calls, begun, done]) log.record(entry);
+    log.end({ completed: false });
+    expect(openConversation(home, "c4", "t1").open).toEqual([asks, calls, begun, done]);
+    expect(openConversation(home, "c4", "t2")).toMatchObject({ history: { length: 3 }, open: [] });
   });
   it("are read wherever a crash has cut them", () => {
     const log = new ConversationLog(home, "c3", "t1");
