@@ -110,6 +110,16 @@ export function sandboxContract(name: string, { make, skips = {} }: ContractOpti
       expect(await code(workspace.read("deep"))).toBe("not_found");
       expect(await code(workspace.list("deep"))).toBe("not_found");
     });
+    test("reads many small files at once, each as it would be alone", async ({ workspace }) => {
+      const names = ["a.txt", "$(id)", "a\nb", "empty", "deep/er/b.txt"];
+      for (const name of names) await workspace.write(`many/${name}`, name === "empty" ? "" : `${name}\n`.repeat(20));
+      const read = (path: string) => workspace.read(path, { length: 50 }).then(({ bytes, size, version }) => [Buffer.from(bytes).toString(), size, version], (error: unknown) => (error as { code: unknown }).code);
+      const paths = [...names.map((name) => `many/${name}`), "many", "many/none", "none/at/all", "many/a.txt/x", "../many/a.txt", ".marco-none", `${WORKSPACE}/many/a.txt`];
+      const together = await Promise.all(paths.map(read));
+      for (const [i, path] of paths.entries()) expect(together[i], path).toEqual(await read(path));
+      expect(together.slice(0, 2).concat(together.slice(5, 7))).toEqual([["a.txt\n".repeat(20).slice(0, 50), 120, expect.any(String)], ["$(id)\n".repeat(20).slice(0, 50), 120, expect.any(String)], "not_a_file", "not_found"]);
+      await workspace.delete("many", { recursive: true });
+    });
     test("keeps names that shells would take for something else", async ({ workspace }) => {
       for (const name of ["with space", "$(id)", "`id`", "-rf", "a'b", 'a"b', "a\nb", "ünïcödé 日本", "*", "\\n", "#x", "~", "a;b"]) {
         await workspace.write(`odd/${name}`, name);

@@ -14,6 +14,9 @@ export type RunProgram = (argv: string[], options: { stdin?: Uint8Array; limit: 
 
 const CODES: Readonly<Record<number, WorkspaceErrorCode>> = { 41: "not_found", 42: "outside", 43: "not_a_file", 44: "not_a_directory", 45: "not_empty", 46: "too_large", 47: "changed", 48: "unavailable", 49: "invalid" };
 const SMALL = 64 * 1024;
+/** So many files of at most so many bytes are read together. */
+const MANY = 32;
+const MANY_BYTES = 256 * 1024;
 const LISTING_BYTES = MAX_ENTRIES * 400;
 
 /** $1 the area's directory, $2 the path below it; leaves the real path in `real`, wherever its last parts are not there yet. */
@@ -53,6 +56,34 @@ head -c "$3" > "$partial" && [ "$(stat -c %s -- "$partial")" = "$3" ] || { rm -f
 mv -T -- "$partial" "$real" || { rm -f -- "$partial"; exit 48; }
 printf '%s %s\\n' "$now" "$(version "$real")"
 `;
+/**
+ * $1 the bytes of each file, then base and path below it of each. Prints a letter for each (`f` read, `m` not there, `-` to be read by itself: what a link
+ * leads to, what is no file), then size and version of each that is read in a line, then their bytes, one after the other. Without a program for each file.
+ */
+const READ_MANY = `length=$1; shift
+count=$(($# / 2)); marks=
+while [ "$count" -gt 0 ]; do
+  count=$((count - 1)); base=$1; path=$1/$2; shift 2
+  dir=\${path%/*}; name=\${path##*/}; mark=-
+  if cd -P -- "$base" 2>/dev/null; then
+    base=$PWD
+    if cd -P -- "$dir" 2>/dev/null; then
+      case "$PWD" in
+        "$base" | "$base"/*)
+          if [ -L "./$name" ]; then :; elif [ -f "./$name" ]; then mark=f; set -- "$@" "$PWD/$name"; elif [ ! -e "./$name" ]; then mark=m; fi ;;
+      esac
+    fi
+  fi
+  marks=$marks$mark
+done
+printf '%s\\n' "$marks"
+[ $# -gt 0 ] || exit 0
+cd /
+info=$(stat -c '%s %i-%s-%.9Y' -- "$@") || exit 48
+printf '%s\\n' "$info"
+head -q -c "$length" -- "$@" || exit 48
+[ "$info" = "$(stat -c '%s %i-%s-%.9Y' -- "$@")" ] || exit 47
+`;
 const LIST = `${RESOLVE}resolve "$path"
 [ -e "$real" ] || exit 41
 [ -d "$real" ] || exit 44
@@ -75,6 +106,9 @@ export class ShellFiles {
   readonly #run: RunProgram;
   readonly #base: (place: Place) => string;
   readonly #turns = new Turns();
+  /** Small reads that came while another was under way: they go together. */
+  #waiting: { place: Place; length: number; found: (file: FileBytes | null | Promise<FileBytes>) => void }[] = [];
+  #reading = false;
 
   /** `base` gives the directory of a place's area, as programs see it. */
   constructor(run: RunProgram, base: (place: Place) => string) {
@@ -84,6 +118,59 @@ export class ShellFiles {
 
   async read(place: Place, { offset = 0, length, signal }: ReadOptions = {}): Promise<FileBytes> {
     checkRange(offset, length);
+    if (offset === 0 && length !== undefined && length <= MANY_BYTES && signal === undefined) return this.#gathered(place, length);
+    return this.#readOne(place, { offset, length, signal });
+  }
+
+  /** Read with all others that are wanted now: an agent that begins reads dozens of small files, and each script takes some processes. */
+  async #gathered(place: Place, length: number): Promise<FileBytes> {
+    const found = new Promise<FileBytes | null>((resolve) => this.#waiting.push({ place, length, found: resolve }));
+    if (!this.#reading) void this.#readAll();
+    const file = await found;
+    if (file === null) throw notFound(place);
+    return file;
+  }
+
+  async #readAll(): Promise<void> {
+    this.#reading = true;
+    while (this.#waiting.length > 0) {
+      // Whoever wants several has asked for all of them by then.
+      await new Promise((resolve) => setImmediate(resolve));
+      const batch = this.#waiting.splice(0, MANY);
+      const files = batch.length === 1 ? null : await this.#readMany(batch).catch(() => null);
+      for (const [i, { place, length, found }] of batch.entries()) {
+        const file = files?.[i];
+        found(file === undefined ? this.#readOne(place, { offset: 0, length }) : file);
+      }
+    }
+    this.#reading = false;
+  }
+
+  /** In order: the file, null where there is none, undefined where it must be read by itself. Throws where they changed meanwhile. */
+  async #readMany(batch: readonly { place: Place; length: number }[]): Promise<(FileBytes | null | undefined)[]> {
+    const length = Math.max(...batch.map((one) => one.length));
+    const args = batch.flatMap(({ place }) => [this.#base(place), place.relative]);
+    const { code, stdout } = await this.#run(["sh", "-c", READ_MANY, "marco-files", String(length), ...args], { limit: MANY * MANY_BYTES + SMALL });
+    if (code !== 0) throw new WorkspaceError("changed", "the files cannot be read together");
+    let at = 0;
+    const line = () => {
+      const end = stdout.indexOf("\n", at);
+      const text = stdout.toString("latin1", at, end);
+      at = end + 1;
+      return text;
+    };
+    const marks = line();
+    const infos = [...marks].map((mark) => (mark === "f" ? line().split(" ") : null));
+    return batch.map(({ place, length: own }, i) => {
+      const info = infos[i];
+      if (!info) return marks[i] === "m" ? null : undefined;
+      const [size = "0", version = ""] = info;
+      const whole = stdout.subarray(at, (at += Math.min(Number(size), length)));
+      return { path: place.shown, size: Number(size), offset: 0, bytes: whole.subarray(0, own), version };
+    });
+  }
+
+  async #readOne(place: Place, { offset = 0, length, signal }: ReadOptions): Promise<FileBytes> {
     const { stdout } = await this.#script(READ, place, [String(offset), length === undefined ? "-" : String(length), String(MAX_READ_BYTES)], { limit: MAX_READ_BYTES + SMALL, signal });
     const end = stdout.indexOf("\n");
     const [size = "0", version = ""] = stdout.toString("latin1", 0, end).split(" ");

@@ -9,7 +9,7 @@ export const SKILLS = "/workspace/skills";
 const MAX_SKILLS = 500;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** Files are read side by side, so many at once. */
-const AT_ONCE = 16;
+const AT_ONCE = 32;
 
 export interface Skill {
   name: string;
