@@ -15,7 +15,11 @@ const TIMEOUT_MS = 10_000;
  */
 export function openDatabase(url: string, endpoint?: string): Database {
   if (endpoint) neonConfig.fetchEndpoint = `${endpoint.replace(/\/+$/, "")}/sql`;
-  neonConfig.fetchFunction = (to: string, init: RequestInit) => fetch(to, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  neonConfig.fetchFunction = async (to: string, init: RequestInit) => {
+    const answer = await fetch(to, { ...init, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    // Read here: the driver counts only what fails before the answer's head as a lost connection, and one that breaks behind it is no less lost.
+    return new Response(await answer.arrayBuffer(), answer);
+  };
   return drizzle({ client: clientOf(url) });
 }
 

@@ -8,6 +8,8 @@ import { equalConstantTime } from "../../sdk/protocol/index.ts";
 /** Neon's own limits, so that what passes here passes there. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 export const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+/** Longer than any client keeps a connection that it does not use. */
+const KEEP_ALIVE_MS = 120_000;
 
 export interface Statement {
   query: string;
@@ -155,6 +157,8 @@ export async function serveSql(database: Database, options: { url: string; port:
         outgoing.end(body);
       });
   });
+  // Node's five seconds are workerd's too: whoever uses a connection again just then would lose its request.
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(options.port, "127.0.0.1", resolve);
