@@ -160,7 +160,7 @@ export class ShellFiles {
       return text;
     };
     const marks = line();
-    const infos = [...marks].map((mark) => (mark === "f" ? line().split(" ") : null));
+    const infos = Array.from(marks, (mark) => (mark === "f" ? line().split(" ") : null));
     return batch.map(({ place, length: own }, i) => {
       const info = infos[i];
       if (!info) return marks[i] === "m" ? null : undefined;
