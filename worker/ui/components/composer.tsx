@@ -6,6 +6,7 @@ import { client } from "../client.ts";
 import { refresh } from "../store/fleet.ts";
 import { AddImages, filesOf, ImageStrip, useImages } from "./attachments.tsx";
 import { attempt } from "./notices.tsx";
+import { Talk } from "./talk.tsx";
 import { Icon } from "./icon.tsx";
 
 /** Said with images that come without words. */
@@ -32,8 +33,8 @@ export function Composer({ session }: { session: Session }) {
   }, [prompt]);
   const ended = session.status === "terminated";
 
-  async function send(): Promise<void> {
-    const text = prompt.trim() || (images.items.length > 0 ? LOOK : "");
+  async function send(written = prompt): Promise<void> {
+    const text = written.trim() || (images.items.length > 0 ? LOOK : "");
     if (text === "" || busy || images.sending) return;
     const attachments = images.items.flatMap(({ id }) => id ?? []);
     setBusy(true);
@@ -44,6 +45,15 @@ export function Composer({ session }: { session: Session }) {
     }
     setBusy(false);
     box.current?.focus();
+  }
+  /** What was said goes in at the cursor. */
+  function heard(said: string, now: boolean): void {
+    const from = box.current?.selectionStart ?? prompt.length;
+    const [before, after] = [prompt.slice(0, from), prompt.slice(box.current?.selectionEnd ?? from)];
+    const next = `${before}${before === "" || /\s$/.test(before) ? "" : " "}${said}${after === "" || /^\s/.test(after) ? "" : " "}${after}`;
+    setPrompt(next);
+    if (now) void send(next);
+    else box.current?.focus();
   }
   async function cancel(): Promise<void> {
     const task = session.task_id;
@@ -72,6 +82,7 @@ export function Composer({ session }: { session: Session }) {
         </label>
         {session.queued_tasks > 0 && <span class="hint">{session.queued_tasks} in the queue</span>}
         <AddImages images={images} />
+        <Talk onText={heard} />
         <span class="spread" />
         {session.task_id !== null && <button type="button" class="danger" onClick={() => void cancel()}><Icon name="stop" size={16} /> Cancel</button>}
         <button type="submit" class="primary" disabled={busy || images.sending || (prompt.trim() === "" && images.items.length === 0)}><Icon name="send" size={16} /> {verb}</button>

@@ -6,6 +6,7 @@ import { Agents } from "./settings/agents.tsx";
 import { Keys, RunnerTokens } from "./settings/keys.tsx";
 import { Budgets, Prices } from "./settings/money.tsx";
 import { Rules } from "./settings/rules.tsx";
+import { Voice } from "./settings/voice.tsx";
 
 const PARTS = [
   { path: "agents", name: "Agents", part: Agents },
@@ -14,6 +15,7 @@ const PARTS = [
   { path: "rules", name: "Permission rules", part: Rules },
   { path: "budgets", name: "Budgets", part: Budgets },
   { path: "prices", name: "Prices", part: Prices },
+  { path: "voice", name: "Voice", part: Voice },
 ] as const;
 
 export function Settings() {
