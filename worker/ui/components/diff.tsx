@@ -16,7 +16,8 @@ interface Line {
 export function diffLines(diff: string): Line[] {
   let before = 1;
   let after = 1;
-  let inside = false;
+  // What stands before a file's first hunk names the file and is not shown; a diff without hunks has nothing else.
+  let inside = !/^@@ -/m.test(diff);
   return diff.split("\n").flatMap((line): Line[] => {
     const hunk = /^@@ -(\d+)(?:,\d+)? \+(\d+)/.exec(line);
     if (hunk) {
@@ -25,7 +26,8 @@ export function diffLines(diff: string): Line[] {
       after = Number(hunk[2]);
       return [{ sign: "@", text: line, old: null, new: null }];
     }
-    if (/^(---|\+\+\+|diff |index |new file|deleted file)/.test(line) && !inside) return [];
+    if (/^(diff |Index: )/.test(line)) inside = false;
+    if (!inside) return [];
     if (line.startsWith("+")) return [{ sign: "+", text: line.slice(1), old: null, new: after++ }];
     if (line.startsWith("-")) return [{ sign: "-", text: line.slice(1), old: before++, new: null }];
     if (line.startsWith("\\") || line === "") return [];
