@@ -2,13 +2,15 @@
 
 import { useLocation } from "preact-iso";
 import { useEffect, useState } from "preact/hooks";
-import type { AgentConfig, Host } from "../../../sdk/index.ts";
+import type { AgentConfig, Host, SessionCreateParams } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { put } from "../store/fleet.ts";
 import { Dialog } from "./dialog.tsx";
+import { plain } from "./format.ts";
 import { wordsOf } from "./notices.tsx";
 
 const LAST = "marionette.agent";
+type SessionDirectory = NonNullable<SessionCreateParams["directory"]>;
 
 /** Agents that some host has, with the reason where none can run it. */
 function agentsOf(hosts: readonly Host[]): { name: string; available: boolean; detail: string }[] {
@@ -26,7 +28,8 @@ function labelsOf(text: string): Record<string, string> {
   return Object.fromEntries(text.split(/[,\n]/).map((pair) => pair.trim()).filter(Boolean).map((pair) => { const at = pair.search(/[:=]/); return at < 1 ? [pair, ""] : [pair.slice(0, at).trim(), pair.slice(at + 1).trim()]; }));
 }
 
-export function Launch({ onClose, directory }: { onClose: () => void; directory?: string }) {
+/** `directory`: where on which host it is to work, instead of a workspace of its own. */
+export function Launch({ onClose, directory }: { onClose: () => void; directory?: SessionDirectory }) {
   const { route } = useLocation();
   const [hosts, setHosts] = useState<Host[] | null>(null);
   const [fields, setFields] = useState({ agent: localStorage.getItem(LAST) ?? "", prompt: "", name: "", model: "", api_key: "", labels: "", edit_mode: "off", provider: "", workspace_id: "", agent_config: "", budget: "", lifecycle_mode: "on_demand" });
@@ -41,7 +44,7 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
       } catch (error) {
         setFault(wordsOf(error));
       }
-      setHosts(all.filter((host) => host.status === "online"));
+      setHosts(all.filter((host) => host.status === "online" && (!directory || host.id === directory.host_id)));
     })();
     // A key without the right to see them launches without one.
     client.agentConfigs.list({ limit: 200 }).then((page) => setConfigs(page.items), () => {});
@@ -58,7 +61,7 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
       const { prompt, name, model, api_key, labels, edit_mode, provider, workspace_id, agent_config, budget, lifecycle_mode } = fields;
       const session = await client.sessions.create({
         agent, edit_mode: edit_mode as "off", lifecycle_mode: lifecycle_mode as "on_demand", labels: labelsOf(labels),
-        ...(name.trim() && { name: name.trim() }), ...(model.trim() && { model: model.trim() }), ...(api_key.trim() && { api_key: api_key.trim() }), ...(agent_config && { agent_config }), ...(budget && { budget: { max_cost_usd: Number(budget) } }), ...(provider && { provider }), ...(workspace_id.trim() && { workspace_id: workspace_id.trim() }),
+        ...(name.trim() && { name: name.trim() }), ...(model.trim() && { model: model.trim() }), ...(api_key.trim() && { api_key: api_key.trim() }), ...(agent_config && { agent_config }), ...(budget && { budget: { max_cost_usd: Number(budget) } }), ...(provider && { provider }), ...(directory ? { directory } : workspace_id.trim() && { workspace_id: workspace_id.trim() }),
       });
       put(session);
       localStorage.setItem(LAST, agent);
@@ -83,7 +86,7 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
         </label>
         {chosen && !chosen.available && <p class="hint">{chosen.detail}</p>}
         <label>Prompt<textarea rows={4} value={fields.prompt} onInput={set("prompt")} placeholder="What shall the agent do?" autofocus /></label>
-        {directory && <p class="hint">In <code>{directory}</code></p>}
+        {directory && <p class="hint">In <code>{plain(directory.path)}</code>{hosts?.[0] && ` on ${plain(hosts[0].name)}`}, on the files as they are there.</p>}
         <details>
           <summary>More</summary>
           <div class="columns launch-more">
@@ -95,7 +98,7 @@ export function Launch({ onClose, directory }: { onClose: () => void; directory?
             <label>Budget in dollars<input type="number" min="0" step="any" value={fields.budget} onInput={set("budget")} placeholder="none" /></label>
             <label>When idle<select value={fields.lifecycle_mode} onChange={set("lifecycle_mode")}><option value="on_demand">Suspend it</option><option value="always_on">Keep it on</option></select></label>
             <label>Sandbox<select value={fields.provider} onChange={set("provider")}><option value="">The host's best</option>{providers.map((name) => <option key={name} value={name}>{name}</option>)}</select></label>
-            <label>Workspace<input value={fields.workspace_id} onInput={set("workspace_id")} placeholder="new" pattern="ws_[0-9A-Za-z]{21}" /></label>
+            {!directory && <label>Workspace<input value={fields.workspace_id} onInput={set("workspace_id")} placeholder="new" pattern="ws_[0-9A-Za-z]{21}" /></label>}
             <label>Labels<input value={fields.labels} onInput={set("labels")} placeholder="team: web, branch: main" /></label>
           </div>
         </details>
