@@ -62,7 +62,7 @@ describe("marco in a session", () => {
     expect(of(log, "tool.call")[4]?.call_id).toMatch(new RegExp(`^${of(log, "tool.call")[3]?.call_id}/`));
     expect(of(log, "file.changed").map(({ path, change }) => [path, change])).toEqual([["greet.sh", "created"], ["memory/greetings.md", "created"]]);
     // Each call is told by the agent and, as what it cost, by the gateway, which alone has the key.
-    expect(of(log, "usage").filter(({ source }) => source === "gateway")).toHaveLength(8);
+    await eventually("the gateway has counted every call", async () => of(await scene.log(task), "usage").filter(({ source }) => source === "gateway").length === 8);
     expect(of(log, "usage").filter(({ source }) => source !== "gateway")).toHaveLength(8);
     expect(model.asked("anthropic").at(-1)?.headers["x-api-key"]).toBe("sk-ant-marco-test");
     expect(said(log)).toEqual(["I look for a skill.", "The greeting is written and reviewed."]);
