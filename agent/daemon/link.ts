@@ -7,6 +7,9 @@ import type { Logger } from "./log.ts";
 
 const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 5_000;
+/** The first attempts, for about 20 s, come in quick succession: a control plane that only restarts is to be met at once. */
+const SOON_ATTEMPTS = 40;
+const SOON_DELAY_MS = 500;
 /** A refused token is tried again slowly: it may be a rotation that has not arrived everywhere. */
 const REFUSED_DELAY_MS = 10_000;
 const PING_MS = 15_000;
@@ -26,7 +29,7 @@ export interface LinkOptions {
 
 /** How long to wait before the attempt after `failures` failed ones. Pure; `jitter` in 0 … 1 takes off up to a third. */
 export function reconnectDelay(failures: number, refused: boolean, jitter: number): number {
-  const full = refused ? REFUSED_DELAY_MS : Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures, 16));
+  const full = refused ? REFUSED_DELAY_MS : Math.min(failures < SOON_ATTEMPTS ? SOON_DELAY_MS : MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures, 16));
   return Math.round(full * (1 - jitter / 3));
 }
 

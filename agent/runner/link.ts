@@ -17,8 +17,11 @@ export interface LinkTimings {
   connect_ms: number;
   backoff_min_ms: number;
   backoff_max_ms: number;
+  /** The backoff's most while the link has not been down for `soon_ms`: a control plane that only restarts is to be met at once. */
+  backoff_soon_ms: number;
+  soon_ms: number;
 }
-export const LINK_TIMINGS: LinkTimings = { ping_ms: 15_000, connect_ms: 10_000, backoff_min_ms: 50, backoff_max_ms: 5_000 };
+export const LINK_TIMINGS: LinkTimings = { ping_ms: 15_000, connect_ms: 10_000, backoff_min_ms: 50, backoff_max_ms: 5_000, backoff_soon_ms: 500, soon_ms: 20_000 };
 
 /** Why there will be no link any more. */
 export type LinkEnd = { kind: "stopped" | "stale" | "version" | "refused"; reason: string };
@@ -51,6 +54,8 @@ export class Link {
   #socket: ClientSocket | null = null;
   #sender: Sender | null = null;
   #backoff: number;
+  /** By the clock that never jumps. */
+  #downSince = performance.now();
   #refusals = 0;
   #retry: NodeJS.Timeout | undefined;
   #liveness: NodeJS.Timeout | undefined;
@@ -265,6 +270,7 @@ export class Link {
   #drop(): void {
     const socket = this.#socket;
     this.#socket = null;
+    if (this.#sender) this.#downSince = performance.now();
     this.#sender?.close();
     this.#sender = null;
     this.#acknowledged = 0;
@@ -277,7 +283,9 @@ export class Link {
     if (this.#ended) return;
     // Up to a half less, so that many runners do not come back in step.
     const jittered = delay * (1 - Math.random() / 2);
-    if (delay >= this.#backoff) this.#backoff = Math.min(this.#backoff * 2, this.#timings.backoff_max_ms);
+    const { backoff_max_ms, backoff_soon_ms, soon_ms } = this.#timings;
+    const most = performance.now() - this.#downSince < soon_ms ? Math.min(backoff_soon_ms, backoff_max_ms) : backoff_max_ms;
+    if (delay >= this.#backoff) this.#backoff = Math.min(this.#backoff * 2, most);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.connect(), jittered);
   }
