@@ -119,9 +119,10 @@ async function run(stage: Stage, random: Chance, options: ChaosOptions, begun: n
         figure.survived++;
         figure.recovery.push(performance.now() - at);
       },
-      (error: unknown) => {
+      async (error: unknown) => {
         broken.push(`${fault.name} (${hit.what}): ${error instanceof Error ? error.message : String(error)}`);
         say(broken.at(-1) ?? "");
+        for (const each of await stage.stuck().catch(() => [])) say(`  ${each}`);
       },
     ).finally(() => {
       over.abort();

@@ -59,6 +59,8 @@ export interface Stage {
   problems: string[];
   /** Kills the daemon, leaves its runners, and brings it back. */
   restart(place: Place): Promise<void>;
+  /** What each session's task waits for now, in words. */
+  stuck(): Promise<string[]>;
   /** Ends the load and waits until all of it is done. */
   calm(): Promise<void>;
   close(): Promise<void>;
@@ -75,14 +77,14 @@ async function dockerEngine(): Promise<Docker | string> {
   return engine.getImage(IMAGE).inspect().then(() => engine, () => `the image ${IMAGE} is missing: npm run image`);
 }
 
-/** What the tasks wait for that should long be over, in words. */
+/** What the tasks wait for that have not ended, in words. */
 async function stuck(client: Marionette, subjects: readonly Subject[]): Promise<string[]> {
   const found: string[] = [];
   for (const { session, tasks } of subjects) {
     const task = await client.tasks.get(tasks.at(-1) ?? "");
     if (TASK_ENDED.has(task.status)) continue;
     const now = await client.sessions.get(session.id);
-    found.push(`${task.id} has not ended within ${CALM_MS / 1_000} s after all was repaired: ${task.status}, waits for ${task.waiting_for ?? "nothing"}; its session is ${now.status} (${now.status_reason ?? "no reason"}), its runner ${now.runner?.state ?? "none"}, ${now.pending_permissions} questions`);
+    found.push(`${task.id} is ${task.status}, waits for ${task.waiting_for ?? "nothing"}; its session is ${now.status} (${now.status_reason ?? "no reason"}), its runner ${now.runner?.state ?? "none"}, ${now.pending_permissions} questions`);
   }
   return found;
 }
@@ -162,11 +164,12 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
     return {
       stack, client, places, subjects, prompt, clock, missing, problems, restart, close,
       engine: typeof engine === "string" ? null : engine,
+      stuck: () => stuck(client, subjects),
       routes: new Set(Object.keys(document.paths)),
       async calm() {
         over = true;
         const done = await Promise.race([driven.then(() => true), delay(CALM_MS, false, { ref: false })]);
-        if (!done) problems.push(...(await stuck(client, subjects)));
+        if (!done) problems.push(...(await stuck(client, subjects)).map((each) => `has not ended within ${CALM_MS / 1_000} s after all was repaired: ${each}`));
         await Promise.race([Promise.all(subjects.map((each) => each.settled())), delay(CALM_MS, null, { ref: false })]);
       },
     };
