@@ -116,7 +116,8 @@ export function live(options: LiveOptions, handlers: LiveHandlers): Live {
       });
     });
     own.addEventListener("close", ({ code }) => {
-      void turn.finally(() => {
+      // What failed there has been taken note of.
+      void turn.catch(() => {}).then(() => {
         if (socket !== own || state === "closed") return;
         socket = null;
         if (ended || FINAL.has(code) || (problem instanceof ApiError && problem.status < 500 && problem.status !== 429)) become("ended", problem);
