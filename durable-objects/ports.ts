@@ -54,12 +54,20 @@ export interface ModelCalls {
   record(calls: readonly ModelRequest[]): Promise<void>;
 }
 
+/** Seals a session's own model key for its tenant, bound to the session. Both throw a `Failure`: `conflict` where the tenant's key is gone. */
+export interface KeySafe {
+  seal(tenantId: string, sessionId: string, key: string): Promise<string>;
+  open(tenantId: string, sessionId: string, sealed: string): Promise<string>;
+}
+
 export interface Ports {
   projection: Projection;
   /** Without it they stay in their objects. */
   modelCalls?: ModelCalls;
   /** The object store; without it nothing is removed from it. Throws `unavailable` where its settings are wrong. */
   bucket?: () => Bucket;
+  /** Without it a model key that waits for its runner is in memory alone. */
+  keySafe?: KeySafe;
   /** Without it events stay in their objects. */
   archive?: Archive;
 }

@@ -5,13 +5,14 @@ import { hostObject, poolObject, sessionObject, storageObject, tenantObject, typ
 import { createApp } from "./app.ts";
 import { recordsFor } from "./db/records.ts";
 import type { Env } from "./env.ts";
+import { keySafeOf } from "./gateway/key-safe.ts";
 import { logger } from "./log.ts";
 import { collectAll } from "./storage/collecting.ts";
 import { objectStoreOf } from "./storage/stores.ts";
 import { archiveOf } from "./storage/archive.ts";
 import { storageOf } from "./storage/storage.ts";
 
-const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection, bucket: () => objectStoreOf(env), archive: archiveOf(() => storageOf(env), env.MARIONETTE_ARCHIVE_AFTER_SECONDS), modelCalls: recordsFor(env).usage });
+const ports = (env: Env): Ports => ({ projection: recordsFor(env).projection, bucket: () => objectStoreOf(env), archive: archiveOf(() => storageOf(env), env.MARIONETTE_ARCHIVE_AFTER_SECONDS), modelCalls: recordsFor(env).usage, keySafe: keySafeOf(() => storageOf(env)) });
 
 export class SessionObject extends sessionObject<Env>(ports) {}
 export class HostObject extends hostObject<Env>(ports) {}

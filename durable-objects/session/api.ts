@@ -1,7 +1,7 @@
 /** Owns what callers of the object ask: every call is checked against the session's tenant, made one turn, and answered as data. */
 
 import {
-  equalConstantTime, fail, ok, Secret, sessionOf as sessionOfChild, type ErrorBody, type Permission, type PermissionApprove, type PermissionDeny,
+  equalConstantTime, fail, ok, sessionOf as sessionOfChild, type ErrorBody, type Permission, type PermissionApprove, type PermissionDeny,
   type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import type { Actor, SessionOrigin, RunClaim } from "../rpc.ts";
@@ -34,12 +34,17 @@ export class SessionApi {
   create(actor: Actor, id: string, workspace_id: string, { api_key, env, ...input }: SessionCreate, origin?: SessionOrigin): Result<Session> {
     const there = this.#engine.session;
     if (there) return there.tenant_id === actor.tenant_id && there.id === id ? ok(there) : UNKNOWN_SESSION;
-    if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
+    if (api_key !== undefined) this.#caller.keyGiven(api_key, { tenant_id: actor.tenant_id, id });
     this.#engine.run((turn) => {
       this.#engine.env.put(env);
       turn.input({ type: "session.create", actor, id, workspace_id, input, env_names: Object.keys(env), has_api_key: api_key !== undefined || (origin !== undefined && "needs_key" in origin && origin.needs_key), origin });
     });
     return this.read(actor);
+  }
+
+  #given(api_key: string | undefined): void {
+    const { session } = this.#engine.state;
+    if (api_key !== undefined && session) this.#caller.keyGiven(api_key, session);
   }
 
   read(actor: Actor): Result<Session> {
@@ -50,7 +55,7 @@ export class SessionApi {
   update(actor: Actor, { api_key, ...patch }: SessionPatch): Result<Session> {
     const failed = this.#input(actor, { type: "session.update", patch: { ...patch, ...(api_key !== undefined && { has_api_key: true }) } });
     if (failed) return failed;
-    if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
+    this.#given(api_key);
     return this.read(actor);
   }
 
@@ -69,7 +74,7 @@ export class SessionApi {
     const options = { ...(provider !== undefined && { provider }), ...(selector !== undefined && { selector }) };
     const failed = this.#input(actor, { type: "session.resume", by: nameOf(actor), options, from: from?.value ?? null, has_api_key: api_key !== undefined });
     if (failed) return failed;
-    if (api_key !== undefined) this.#caller.apiKey = new Secret(api_key);
+    this.#given(api_key);
     return this.read(actor);
   }
 

@@ -14,6 +14,7 @@ import { sessionOf } from "./session.ts";
 import type { Chore, Effect, Input, State } from "./state.ts";
 import { Capsules, CAPSULE_TABLES } from "./capsule-store.ts";
 import { SchedulePrompts } from "./schedule-store.ts";
+import { WAITING_KEY_TABLES } from "./waiting-key.ts";
 import { Commands, Env, Permissions, Runners, Runs, States, STORE_TABLES, Tasks } from "./store.ts";
 
 /** What a turn did, for those who are told after it is stored. */
@@ -60,7 +61,7 @@ export class Engine {
     migrate(storage, "session", [[...STORE_TABLES, ...LOG_TABLES]]);
     migrate(storage, "history", [HISTORY_TABLES]);
     migrate(storage, "capsules", [CAPSULE_TABLES]);
-    migrate(storage, "gateway", [REQUEST_TABLES]);
+    migrate(storage, "gateway", [REQUEST_TABLES, WAITING_KEY_TABLES]);
     migrate(storage, "images", [IMAGE_TABLES]);
     const { sql } = storage;
     this.storage = storage;

@@ -10,7 +10,7 @@ import {
   type SessionCreate, unwrap,
   type Suspended, type SuspendStrategy, type Spawned, type SpawnSpec, type TaskCreate, type ViewerFrame,
 } from "../../sdk/protocol/index.ts";
-import { sessionStub, type Archive, type ObjectsEnv } from "../ports.ts";
+import { sessionStub, type Archive, type KeySafe, type ObjectsEnv } from "../ports.ts";
 import type { Actor, BusEvent, LeaseAnswer, LeaseRequest, SessionRpc } from "../rpc.ts";
 import type { SessionApi } from "./api.ts";
 import type { Archiver } from "./archive.ts";
@@ -83,6 +83,7 @@ export interface SessionInside {
   readonly reader: Reader;
   readonly archiver: Archiver;
   archive: Archive | null;
+  keySafe: KeySafe | null;
 }
 
 /** One session's object with fakes beside it. */
@@ -92,6 +93,8 @@ export class Subject {
   readonly fakes = new Fakes();
   /** Where its events go when it has ended; null: nowhere. */
   archive: Archive | null = null;
+  /** What seals its model key while that waits; null: nothing. */
+  keySafe: KeySafe | null = null;
   readonly stub = sessionStub(bindings, this.id);
   readonly object: DurableObjectStub = bindings.SESSIONS.get(bindings.SESSIONS.idFromName(this.id));
 
@@ -103,6 +106,7 @@ export class Subject {
     await runInDurableObject(this.object, (instance) => {
       (instance as unknown as SessionInside).neighbours = this.fakes;
       (instance as unknown as SessionInside).archive = this.archive;
+      (instance as unknown as SessionInside).keySafe = this.keySafe;
     });
   }
   async create(input: Partial<SessionCreate> = {}): Promise<this> {

@@ -6,6 +6,7 @@ import type { HostRpc, PoolRpc, TenantRpc } from "../rpc.ts";
 import { hostWish } from "./capsules.ts";
 import { newRunnerId, type Engine } from "./engine.ts";
 import type { Call, Chore, GatewayAccess } from "./state.ts";
+import type { WaitingKey } from "./waiting-key.ts";
 
 /** The other objects that a session calls. */
 export interface Neighbours {
@@ -25,24 +26,35 @@ export class Caller {
   readonly #tokens = new Map<string, Secret>();
   /** The deployment has a model key of its own, for sessions without one. */
   readonly #deploymentKey: boolean;
-  /** The session's own model key, from when it is given until there is a runner to seal it for. */
-  apiKey: Secret | null = null;
+  readonly #key: WaitingKey;
+  readonly #waitUntil: (work: Promise<unknown>) => void;
 
-  constructor(engine: Engine, neighbours: () => Neighbours, waitUntil: (work: Promise<unknown>) => void, deploymentKey: boolean) {
+  constructor(engine: Engine, neighbours: () => Neighbours, key: WaitingKey, waitUntil: (work: Promise<unknown>) => void, deploymentKey: boolean) {
     this.#deploymentKey = deploymentKey;
     this.#engine = engine;
     this.#neighbours = neighbours;
+    this.#key = key;
+    this.#waitUntil = waitUntil;
     engine.listen(({ calls }) => {
+      const { session } = engine.state;
+      if (key.any && (session?.status === "terminated" || session?.has_api_key === false)) key.drop();
       for (const chore of calls) waitUntil(this.#make(chore));
     });
+  }
+
+  /** The session's own model key, from when it is given until a runner has it. */
+  keyGiven(key: string, owner: { tenant_id: string; id: string }): void {
+    this.#waitUntil(this.#key.give(key, owner));
   }
 
   /** A lease came, as the answer to a request or later: gives the runner its id and token. */
   async granted(epoch: number, hostId: string): Promise<void> {
     const { runner_id, token_hash, gateway } = await this.#newRunner();
     this.#engine.feed({ type: "lease.granted", epoch, host_id: hostId, runner_id, token_hash, gateway });
-    if (this.#engine.state.attachment?.runner_id !== runner_id) this.#tokens.delete(runner_id);
-    else if (gateway.sealed_key !== null) this.apiKey = null;
+    const { attachment } = this.#engine.state;
+    if (attachment?.runner_id === runner_id) return;
+    this.#tokens.delete(runner_id);
+    this.#key.meantFor(attachment?.runner_id ?? null);
   }
 
   /** A runner's token, the gateway's that is made of it, and the session's model key, which only the latter opens from here on. */
@@ -51,8 +63,9 @@ export class Caller {
     const token = newToken("run");
     this.#tokens.set(runner_id, new Secret(token));
     const own = await gatewayToken(token);
-    const id = this.#engine.state.session?.id ?? "";
-    const sealed_key = this.apiKey && (await sealModelKey(own, id, this.apiKey.reveal()));
+    const { session } = this.#engine.state;
+    const key = session && (await this.#key.takeFor(runner_id, session));
+    const sealed_key = key && session ? await sealModelKey(own, session.id, key.reveal()) : null;
     return { runner_id, token_hash: await hashToken(token), gateway: { hash: await hashToken(own), sealed_key } };
   }
 
@@ -121,6 +134,7 @@ export class Caller {
     const result = await this.#neighbours().host(host_id).spawn(spec);
     this.#engine.feed({ type: "spawn.answered", runner_id, answer: answerOf(result) });
     this.#tokens.delete(runner_id);
+    if (result.ok && result.value.ok) this.#key.served(runner_id);
   }
 }
 

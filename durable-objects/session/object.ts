@@ -9,7 +9,7 @@ import type { StoredAttachment } from "../attachment-rpc.ts";
 import { earliest } from "../base/deadlines.ts";
 import { answerClose } from "../base/sockets.ts";
 import type { CallGrant, GatewayClaim } from "../model-rpc.ts";
-import type { Archive, ObjectsEnv, PortsOf } from "../ports.ts";
+import type { Archive, KeySafe, ObjectsEnv, PortsOf } from "../ports.ts";
 import type { Actor, ForkSource, LogPage, RunClaim, SessionOrigin, SessionRpc } from "../rpc.ts";
 import type { ScheduleIds } from "../schedule-rpc.ts";
 import { SessionApi } from "./api.ts";
@@ -24,6 +24,7 @@ import { RUNNER_TAG, RunnerLink } from "./runner-link.ts";
 import { ScheduleApi } from "./schedule-api.ts";
 import { Shelf } from "./shelf.ts";
 import { Viewers } from "./viewers.ts";
+import { WaitingKey } from "./waiting-key.ts";
 
 /** The class to export from the worker's entry; `portsOf` gives it what lies above it, `neighbours` the objects beside it. */
 export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighbours: (env: Env) => Neighbours = neighboursOf) {
@@ -32,6 +33,8 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     neighbours: Neighbours;
     /** Where its events go when it has ended; a test puts its own here, too. */
     archive: Archive | null;
+    /** What seals a model key that waits; a test puts its own here, too. */
+    keySafe: KeySafe | null;
     readonly engine: Engine;
     readonly outbox: Outbox;
     readonly api: SessionApi;
@@ -49,14 +52,15 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
       const engine = new Engine(ctx.storage);
       this.engine = engine;
-      const { projection, archive = null, modelCalls } = portsOf(env);
+      const { projection, archive = null, modelCalls, keySafe = null } = portsOf(env);
+      this.keySafe = keySafe;
       this.archive = archive;
       const shelf = new Shelf(engine.history, () => this.archive, () => engine.state.session && { tenant_id: engine.state.session.tenant_id, session_id: engine.state.session.id });
       this.reader = new Reader(engine, shelf);
       this.archiver = new Archiver(engine, () => this.archive);
       this.#viewers = new Viewers(ctx, engine, shelf, (stream) => waitUntil(this.#freeStream(stream)));
       this.#link = new RunnerLink(ctx, engine);
-      this.#caller = new Caller(engine, () => this.neighbours, waitUntil, Boolean(env.MARIONETTE_ANTHROPIC_API_KEY || env.MARIONETTE_OPENAI_API_KEY));
+      this.#caller = new Caller(engine, () => this.neighbours, new WaitingKey(ctx.storage.sql, () => this.keySafe), waitUntil, Boolean(env.MARIONETTE_ANTHROPIC_API_KEY || env.MARIONETTE_OPENAI_API_KEY));
       this.outbox = new Outbox(engine, projection, () => this.neighbours, waitUntil);
       this.#gateway = new Gateway(engine, modelCalls, waitUntil);
       this.api = new SessionApi(engine, this.#caller);
