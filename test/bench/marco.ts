@@ -3,8 +3,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import Docker from "dockerode";
 import * as z from "zod";
-import { createAgent, createLocalSandboxProvider, AnthropicProvider, OpenAICompatibleProvider, isFinal, toolFromZod, type CreateAgentOptions, type CreatedAgent, type FinalEvent, type Message } from "../../agent/runtime/index.ts";
+import { createAgent, createDockerSandboxProvider, createLocalSandboxProvider, AnthropicProvider, OpenAICompatibleProvider, isFinal, toolFromZod, type CreateAgentOptions, type CreatedAgent, type FinalEvent, type Message } from "../../agent/runtime/index.ts";
 import { script, type StepInput } from "../support/model-server/index.ts";
 import { forkModel, type ModelProcess } from "./model-process.ts";
 import { number, quantile, type Figure } from "./table.ts";
@@ -14,6 +15,8 @@ const ROUNDS = 60;
 /** Rounds before the compiler has done its work; not counted. */
 const WARM = 20;
 const TURNS = 1_000;
+/** Of the Docker sandbox; one of our own, or what is there anyway. */
+const IMAGES = ["marco-sandbox:latest", "debian:bookworm-slim"];
 
 const echo = toolFromZod({ name: "echo", description: "says it again", input: z.strictObject({ text: z.string() }), execute: ({ text }) => text });
 
@@ -27,8 +30,8 @@ export async function benchMarco(): Promise<Figure[]> {
       modelProvider: new AnthropicProvider({ apiKey: "k", baseURL: server.anthropic }), model: "claude-sonnet-4-5", tools: [echo], ...more,
     });
   try {
-    await lay(join(dir, "w", "workspace"));
-    return [...(await overheads(server, create)), await ready(create), ...(await long(create))];
+    await lay((path, text) => put(join(dir, "w", "workspace", path), text));
+    return [...(await overheads(server, create)), await ready("local", create), await inDocker(create), ...(await long(create))];
   } finally {
     await sandbox.close();
     server.close();
@@ -36,17 +39,19 @@ export async function benchMarco(): Promise<Figure[]> {
   }
 }
 
+async function put(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+}
+
 /** A workspace as people have it. */
-async function lay(root: string): Promise<void> {
+async function lay(write: (path: string, text: string) => Promise<unknown>): Promise<void> {
   const files: [string, string][] = [
     ["memory/MEMORY.md", Array.from({ length: 50 }, (_, i) => `- entry-${i}.md: about ${i}`).join("\n")],
     ...Array.from({ length: 20 }, (_, i): [string, string] => [`skills/skill-${i}/SKILL.md`, `---\nname: skill-${i}\ndescription: How ${i} is done\n---\n${"Do it. ".repeat(100)}`]),
     ...Array.from({ length: 5 }, (_, i): [string, string] => [`agents/agent-${i}/AGENT.md`, `---\ndescription: Does ${i}\n---\nYou do ${i}.`]),
   ];
-  for (const [path, text] of files) {
-    await mkdir(dirname(join(root, path)), { recursive: true });
-    await writeFile(join(root, path), text);
-  }
+  for (const [path, text] of files) await write(path, text);
 }
 
 async function end(stream: AsyncIterable<Parameters<typeof isFinal>[0]>): Promise<FinalEvent> {
@@ -97,7 +102,7 @@ async function overheads(server: ModelProcess, create: (more?: Partial<CreateAge
   return figures;
 }
 
-async function ready(create: () => Promise<CreatedAgent>): Promise<Figure> {
+async function ready(where: "local" | "Docker", create: () => Promise<CreatedAgent>): Promise<Figure> {
   await create();
   const times: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
@@ -106,7 +111,25 @@ async function ready(create: () => Promise<CreatedAgent>): Promise<Figure> {
     times.push(performance.now() - began);
   }
   const usual = quantile(times, 0.5);
-  return { work: "marco: createAgent on a warm sandbox, 20 skills, 5 subagents", result: `p50 ${number(usual)} ms, p99 ${number(quantile(times, 0.99))} ms`, raw: "–", ratio: null, goal: "p50 ≤ 50 ms", met: usual <= 50 };
+  return { work: `marco: createAgent on a warm sandbox, ${where}, 20 skills, 5 subagents`, result: `p50 ${number(usual)} ms, p99 ${number(quantile(times, 0.99))} ms`, raw: "–", ratio: null, goal: "p50 ≤ 50 ms", met: usual <= 50 };
+}
+
+/** The same in a container that runs already; skipped where no engine answers or has an image for it. */
+async function inDocker(create: (more?: Partial<CreateAgentOptions>) => Promise<CreatedAgent>): Promise<Figure> {
+  const skipped = (why: string): Figure => ({ work: "marco: createAgent on a warm sandbox, Docker", result: `skipped: ${why}`, raw: "–", ratio: null, goal: "p50 ≤ 50 ms", met: true });
+  const engine = new Docker();
+  if (!(await engine.ping().then(() => true, () => false))) return skipped("no Docker engine answers");
+  const there = await Promise.all(IMAGES.map((image) => engine.getImage(image).inspect().then(() => true, () => false)));
+  const image = IMAGES.find((_, i) => there[i]);
+  if (image === undefined) return skipped(`the engine has neither ${IMAGES.join(" nor ")}: npm run image:marco`);
+  const sandbox = createDockerSandboxProvider({ image, namespace: `bench-${process.pid}`, network: "none", pull: false });
+  try {
+    const { workspace } = await sandbox.materialize("w");
+    await lay((path, text) => workspace.write(`/workspace/${path}`, Buffer.from(text)));
+    return await ready("Docker", () => create({ sandbox }));
+  } finally {
+    await sandbox.destroy("w");
+  }
 }
 
 /** Answers at once, without a network: what remains is ours. */
