@@ -7,6 +7,8 @@ import Docker from "dockerode";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Marionette, type SessionCreateParams } from "../../sdk/index.ts";
 import { steps } from "../support/agents.ts";
+import { missingBrowser } from "../support/browser.ts";
+import { dashboardAt, overflowOf, violationsOf } from "../support/dashboard.ts";
 import { eventually } from "../support/eventually.ts";
 import { all, of, said, startScene, type Scene } from "../support/scene.ts";
 
@@ -165,6 +167,35 @@ describe("mctl run --dir", () => {
     await mctl("run", "--agent", "scripted", "--dir", ".", "--rm", steps(["write", "two.txt", "2"]));
     expect((await readdir(project)).sort()).toEqual([".git", "README.md", "one.txt", "two.txt"]);
     await expect(mctl("run", "--agent", "scripted", "--dir", "..", "--dir", "/etc", "x")).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining("lies in none") as string });
+  });
+});
+
+describe.skipIf(missingBrowser() !== null)(`the page of files (${missingBrowser() ?? "in Chromium"})`, () => {
+  it("browses the roots of hosts and launches an agent there, also on a phone", async () => {
+    const name = `project-${count}`;
+    const dashboard = await dashboardAt(scene.stack.url, scene.stack.apiKey);
+    try {
+      const page = await dashboard.visit(`/files?root=${encodeURIComponent(`${scene.host.id}:${root}`)}`, { viewport: { width: 360, height: 740 } });
+      await page.getByRole("button", { name, exact: true }).click();
+      await page.getByRole("button", { name: "README.md" }).click();
+      await page.locator(".code").getByText("mine").waitFor();
+      expect(await overflowOf(page)).toBeLessThanOrEqual(0);
+      expect(await violationsOf(page)).toEqual([]);
+      await page.getByRole("button", { name: "Launch here" }).click();
+      await page.getByRole("combobox", { name: "Agent", exact: true }).selectOption("scripted");
+      await page.getByLabel("Prompt").fill(steps(["write", "made.txt", "from the dashboard"]));
+      await page.getByRole("button", { name: "Launch", exact: true }).click();
+      await page.waitForURL(/sessions\/sess_/);
+      await eventually("the agent has written there", () => readFile(join(project, "made.txt"), "utf8").then((text) => text === "from the dashboard", () => false));
+      const { key } = await scene.client.keys.create({ name: "reader", scopes: ["read"] });
+      const reader = await dashboard.visit("/files", { key });
+      await reader.getByRole("heading", { name: "Files" }).waitFor();
+      await reader.getByLabel("Session or directory").waitFor();
+      expect(await reader.getByLabel("Session or directory").innerText()).not.toContain(root);
+      expect(dashboard.faults()).toEqual([]);
+    } finally {
+      await dashboard.close();
+    }
   });
 });
 
