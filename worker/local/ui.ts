@@ -14,7 +14,7 @@ const TYPES: Readonly<Record<string, string>> = {
 /** All that the dashboard is made of, as one hash. */
 async function sourcesHash(): Promise<string> {
   const hash = createHash("sha256");
-  const outside = /(^|[/])(dist|node_modules)([/]|$)|[.]test[.]tsx?$|^sdk[/]cli([/]|$)/;
+  const outside = /(^|[/])(dist|node_modules|screenshots)([/]|$)|[.]test[.]tsx?$|^sdk[/]cli([/]|$)/;
   const paths = globSync(["worker/ui/**/*.*", "sdk/**/*.ts", "package-lock.json"], { cwd: ROOT, exclude: (path) => outside.test(path) });
   for (const path of paths.sort()) hash.update(path).update("\0").update(await readFile(join(ROOT, path)));
   return hash.digest("hex");

@@ -1,0 +1,209 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Page } from "playwright-core";
+import { steps } from "../support/agents.ts";
+import { missingBrowser } from "../support/browser.ts";
+import { dashboardAt, overflowOf, violationsOf, type Dashboard } from "../support/dashboard.ts";
+import { eventually } from "../support/eventually.ts";
+import { startShown, type Shown } from "../screenshots/stage.ts";
+
+const missing = missingBrowser();
+describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null ? "" : ` (${missing})`}`, () => {
+  let shown: Shown;
+  let dashboard: Dashboard;
+  let nobody: string;
+  beforeAll(async () => {
+    shown = await startShown();
+    ({ apiKey: nobody } = await shown.scene.stack.tenant("nobody"));
+    dashboard = await dashboardAt(shown.scene.stack.url, shown.scene.stack.apiKey);
+  }, 180_000);
+  afterEach(async () => {
+    await dashboard.clear();
+    expect(dashboard.faults()).toEqual([]);
+  });
+  afterAll(async () => {
+    await dashboard?.close();
+    await shown?.close();
+  });
+
+  const PAGES = ["/", "/inbox", "/files", "/costs", "/hosts", "/settings/agents", "/settings/keys", "/settings/runner-tokens", "/settings/rules", "/settings/budgets", "/settings/prices", "/settings/voice", "/nowhere"];
+  const settled = async (page: Page) => {
+    await page.locator("h1").first().waitFor();
+    await page.locator(".waiting").waitFor({ state: "detached" });
+  };
+  it.each([["light", 1280], ["dark", 1280], ["light", 360], ["dark", 360]] as const)("have nothing that axe would mend, in %s and %i pixels wide, busy and empty", async (colorScheme, width) => {
+    const look = { colorScheme, viewport: { width, height: 800 } };
+    const found: string[] = [];
+    const check = async (page: Page, name: string) => {
+      await settled(page);
+      for (const each of await violationsOf(page)) found.push(`${name}: ${each}`);
+      const over = await overflowOf(page);
+      if (over > 0) found.push(`${name}: ${over} pixels too wide`);
+    };
+    const page = await dashboard.visit("/", look);
+    for (const path of PAGES.slice(0, -1)) {
+      await page.goto(path);
+      await check(page, path);
+    }
+    for (const { id } of [shown.busy, shown.waiting, shown.suspended]) {
+      await page.goto(`/sessions/${id}`);
+      await page.getByRole("log").waitFor();
+      await check(page, `session ${id}`);
+    }
+    await page.goto(`/sessions/${shown.busy.id}`);
+    for (const view of ["Terminal", "Files", ...(width < 1_000 ? ["About"] : [])]) {
+      await page.getByRole("group", { name: "View" }).getByRole("button", { name: view }).click();
+      await check(page, view);
+    }
+    await page.goto("/");
+    await page.getByRole("button", { name: "Launch an agent" }).click();
+    await page.getByText("More", { exact: true }).click();
+    await check(page, "launch");
+    const empty = await dashboard.visit("/", { ...look, key: nobody });
+    for (const path of ["/", "/inbox", "/files", "/costs", "/hosts", "/settings/agents"]) {
+      await empty.goto(path);
+      await check(empty, `empty ${path}`);
+    }
+    expect(found).toEqual([]);
+  }, 180_000);
+
+  it("can be walked through and worked with by keyboard alone: the inbox", async () => {
+    const { client } = shown.scene;
+    const session = await shown.scene.session({ name: "Keys" });
+    await shown.scene.task(session, steps(["asks", 4, "Bash"]));
+    const waiting = await eventually("all wait", async () => {
+      const { items } = await client.permissions.list({ session_id: session.id, status: "pending" });
+      return items.length === 4 ? items.map(({ id }) => id).sort() : null;
+    });
+    const page = await dashboard.visit("/inbox");
+    await page.locator(`#${waiting[3]}`).waitFor();
+    const active = () => page.locator(".request.active").getAttribute("id");
+    while ((await active()) !== waiting[0]) await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    await page.keyboard.press("k");
+    expect(await active()).toBe(waiting[0]);
+    await page.keyboard.press("a");
+    await page.locator(`#${waiting[0]}`).waitFor({ state: "detached" });
+    expect(await active()).toBe(waiting[1]);
+    await page.keyboard.press("d");
+    await page.keyboard.type("not this one");
+    await page.keyboard.press("Enter");
+    await page.locator(`#${waiting[1]}`).waitFor({ state: "detached" });
+    while ((await active()) !== waiting[2]) await page.keyboard.press("j");
+    await page.keyboard.press("r");
+    await page.getByText("would allow this call").waitFor();
+    await page.getByLabel("Pattern").focus();
+    await page.getByLabel("Pattern").fill("curl https://example.org/*");
+    await page.keyboard.press("Enter");
+    await page.locator(`#${waiting[2]}`).waitFor({ state: "detached" });
+    expect(await client.permissions.get(waiting[1] ?? "")).toMatchObject({ status: "denied", decision: { reason: "not this one" } });
+    expect((await client.sessions.get(session.id)).rules).toEqual([expect.objectContaining({ tool: "Bash", pattern: "curl https://example.org/*", verdict: "allow" })]);
+    // Another call of that kind is not asked any more.
+    await client.permissions.approve(waiting[3] ?? "");
+    const task = await shown.scene.end(await shown.scene.task(session, steps(["ask", "Bash", { command: "curl https://example.org/other" }])));
+    expect(task).toMatchObject({ status: "completed", result: "Bash: approved" });
+  });
+
+  it("reaches every link, field and button with Tab", async () => {
+    const page = await dashboard.visit("/settings/agents");
+    await settled(page);
+    await page.locator("main form").waitFor();
+    const all = await page.evaluate<number>("document.querySelectorAll('a[href], button:not(:disabled), input, select, textarea, summary').length");
+    for (let i = 0; i < all + 20; i++) {
+      await page.keyboard.press("Tab");
+      await page.evaluate("document.activeElement.setAttribute('data-seen', '')");
+    }
+    expect(await page.evaluate("[...document.querySelectorAll('a[href], button:not(:disabled), input, select, textarea, summary')].filter((e) => !e.hasAttribute('data-seen')).map((e) => e.outerHTML.slice(0, 120))")).toEqual([]);
+  });
+
+  it("shows files as they are and as they were, what differs, and gives them away", async () => {
+    const session = await shown.scene.session({ name: "Two states" });
+    const written = async (content: string, more: string) => {
+      await shown.scene.end(await shown.scene.task(session, steps(["write", "a.txt", content], ["write", more, more], ["text", "ok"])));
+    };
+    const states = async () => (await shown.scene.client.workspaces.manifests(session.workspace_id)).items.filter(({ kind }) => kind === "workspace").length;
+    await written("one\n", "first.txt");
+    await eventually("the first is saved", async () => (await states()) === 1);
+    await written("two\n", "second.txt");
+    await eventually("the second is saved", async () => (await states()) === 2);
+    const page = await dashboard.visit(`/files?session=${session.id}`);
+    await page.getByRole("button", { name: /a\.txt/ }).click();
+    await page.locator(".code-text", { hasText: "two" }).waitFor();
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Download" }).click();
+    expect((await download).suggestedFilename()).toBe("a.txt");
+    await page.getByRole("combobox", { name: "State" }).selectOption({ index: 2 });
+    await page.getByText("second.txt").waitFor({ state: "detached" });
+    await page.getByRole("button", { name: /a\.txt/ }).click();
+    await page.locator(".code-text", { hasText: "one" }).waitFor();
+    await page.getByRole("combobox", { name: "Compare with" }).selectOption({ index: 1 });
+    await page.getByText("2 paths differ.").waitFor();
+    await page.locator("summary", { hasText: "a.txt" }).click();
+    await page.locator(".diff .added", { hasText: "two" }).waitFor();
+    await page.locator(".diff .removed", { hasText: "one" }).waitFor();
+  });
+
+  it("keeps a provider's key and tries it, shows a new API key once, tries rules, and sets a budget", async () => {
+    const page = await dashboard.visit("/settings/agents");
+    await page.getByLabel("Name").fill("second");
+    await page.getByLabel("Key", { exact: true }).fill("sk-ant-never-shown-again");
+    await page.getByLabel("Model").fill("claude-sonnet-4-5");
+    await page.getByLabel("Address").fill(shown.model.anthropic);
+    await page.getByRole("button", { name: "Keep it" }).click();
+    const row = page.getByRole("row", { name: /second/ });
+    await row.getByRole("button", { name: "Test" }).click();
+    await row.getByText(/^works, /).waitFor();
+    expect(await page.content()).not.toContain("sk-ant-never-shown-again");
+
+    await page.goto("/settings/keys");
+    await page.getByLabel("Name").fill("once only");
+    await page.getByRole("button", { name: "Make the key" }).click();
+    const secret = await page.locator(".secret").textContent();
+    expect(secret).toMatch(/^mk_/);
+    await page.getByRole("button", { name: "I have it" }).click();
+    await page.getByRole("row", { name: /once only/ }).waitFor();
+    expect(await page.content()).not.toContain(secret);
+
+    await page.goto("/settings/rules");
+    await page.getByLabel("Rules").fill('[{ "tool": "Bash", "pattern": "npm *", "verdict": "allow" }]');
+    await page.getByLabel("Command").fill("npm test");
+    await page.getByRole("status").getByText("allowed", { exact: true }).waitFor();
+    await page.getByLabel("Command").fill("npm test; git push");
+    await page.getByRole("status").getByText("asked", { exact: true }).waitFor();
+    await page.getByLabel("Rules").fill("[{]");
+    await page.getByRole("alert").filter({ hasText: "Not JSON" }).waitFor();
+
+    await page.goto("/settings/budgets");
+    await page.getByLabel("For the label").fill("team: ops");
+    await page.getByLabel("Most dollars").fill("3");
+    await page.getByRole("button", { name: "Set the budget" }).click();
+    await page.getByText("$0 of $3.00").waitFor();
+    expect((await shown.scene.client.budgets.list()).items).toContainEqual(expect.objectContaining({ label: { name: "team", value: "ops" }, max_cost_usd: 3 }));
+  });
+
+  it("suspends and resumes several sessions at once", async () => {
+    const labels = { bulk: "yes" };
+    const made = await Promise.all([1, 2].map((n) => shown.scene.session({ name: `Bulk ${n}`, labels })));
+    for (const session of made) await shown.scene.end(await shown.scene.task(session, steps(["text", "here"])));
+    const page = await dashboard.visit("/");
+    await page.getByPlaceholder(/Search/).fill("bulk:yes");
+    const cards = page.locator(".session-card");
+    for (const n of [1, 2]) await page.getByLabel(`Select Bulk ${n}`).check();
+    await page.getByRole("toolbar").getByRole("button", { name: "Suspend" }).click();
+    await expect.poll(() => cards.locator(".badge", { hasText: /^Suspended/ }).count(), { timeout: 20_000 }).toBe(2);
+    for (const n of [1, 2]) await page.getByLabel(`Select Bulk ${n}`).check();
+    await page.getByRole("toolbar").getByRole("button", { name: "Resume" }).click();
+    await expect.poll(() => cards.locator(".badge", { hasText: /^Suspended/ }).count(), { timeout: 20_000 }).toBe(0);
+  });
+
+  it("says that the server is away, and is live again when it is back", async () => {
+    const page = await dashboard.visit(`/sessions/${shown.busy.id}`);
+    await page.getByRole("log").waitFor();
+    dashboard.allow(/WebSocket connection|ERR_CONNECTION|ERR_EMPTY|50\d/);
+    await shown.scene.stack.controlPlane.stop();
+    await page.locator(".connection.waiting, .connection.connecting").waitFor();
+    await page.locator(".session-head .badge.warn").waitFor();
+    await shown.scene.stack.controlPlane.start();
+    await page.locator(".connection.live").waitFor({ timeout: 30_000 });
+    await page.locator(".session-head .badge.warn").waitFor({ state: "detached" });
+  }, 120_000);
+});
