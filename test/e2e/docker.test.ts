@@ -2,6 +2,7 @@ import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { steps } from "../support/agents.ts";
 import { eventually } from "../support/eventually.ts";
+import { script, startModelServer } from "../support/model-server/index.ts";
 import { all, of, said, startScene, type Scene } from "../support/scene.ts";
 
 const engine = new Docker();
@@ -51,6 +52,28 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     await scene.client.sessions.terminate(session.id);
     await eventually("the container is gone", () => container.inspect().then(() => false, () => true));
   });
+
+  it("calls its model through the gateway, and holds no key of it", async () => {
+    const needle = "sk-ant-docker-needle-7d1e5c";
+    const model = await startModelServer();
+    try {
+      const session = await scene.session({ agent: "marco", base_url: model.anthropic, api_key: needle });
+      const search = "echo gateway=$MARIONETTE_GATEWAY_URL; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; env; ls -la /run/marionette";
+      const task = await scene.task(session, script([{ calls: [{ tool: "exec", input: { command: search } }] }, { text: "Searched." }], "Search"));
+      await scene.client.permissions.approve((await scene.asked(task)).id);
+      expect(await scene.end(task)).toMatchObject({ status: "completed", result: "Searched." });
+      expect((await scene.client.sessions.get(session.id)).runner).toMatchObject({ provider: "docker" });
+      const log = await scene.log(task);
+      const found = of(log, "tool.result").map(({ output }) => output).join("\n");
+      expect(found).toMatch(/gateway=http:\/\/127\.0\.0\.1:\d+/);
+      expect(JSON.stringify(log)).not.toContain(needle);
+      expect(model.requests.length).toBeGreaterThan(1);
+      await eventually("the calls are counted", async () => (await scene.client.sessions.get(session.id)).usage.output_tokens > 0);
+      await scene.client.sessions.terminate(session.id);
+    } finally {
+      await model.close();
+    }
+  }, 120_000);
 
   it("loses its runner to SIGKILL, keeps its workspace and tries the task again", async () => {
     const session = await scene.session();
