@@ -41,6 +41,11 @@ export function linkUrl(server: string, hostId: string | null): string {
   return url.href;
 }
 
+/** The runtime answers pings itself, and the object does not see them. An object of an older version does not know the word. */
+function lives(door: RpcStub<HostDoor>): void {
+  void door.alive(PING_MS).catch(() => {});
+}
+
 export class Link {
   readonly #options: LinkOptions;
   #socket: WebSocket | null = null;
@@ -74,6 +79,7 @@ export class Link {
       if (!alive) return socket.terminate();
       alive = false;
       socket.ping();
+      if (this.#door) lives(this.#door);
     }, PING_MS);
     const heard = () => (alive = true);
     socket.on("pong", heard);
@@ -110,6 +116,7 @@ export class Link {
       if (socket.readyState !== WebSocket.OPEN) return;
       this.#failures = 0;
       this.#door = door;
+      lives(door);
     } catch (error) {
       this.#options.log.warn("link.hello_failed", { error: error instanceof Error ? error.message : String(error) });
       socket.close();

@@ -13,6 +13,9 @@ export const SPAWN_TIMEOUT_MS = 30_000;
 const SUSPEND_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 10_000;
 const HELLO_TIMEOUT_MS = 10_000;
+/** How often a daemon may promise to be heard, and how many of these times it may miss. */
+const ALIVE_EVERY_MS = z.number().int().min(50).max(300_000);
+const ALIVE_MISSED = 4;
 /** A listing of 10,000 entries, or 1 MiB of a file in base64. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -32,6 +35,7 @@ export class DaemonLink {
   readonly #listener: LinkListener;
   readonly #helloTimer: ReturnType<typeof setTimeout>;
   #daemon: RpcStub<Daemon> | null = null;
+  #silence: ReturnType<typeof setTimeout> | null = null;
   #open = true;
 
   /** Takes over the server's end of a socket pair. */
@@ -59,6 +63,7 @@ export class DaemonLink {
     if (!this.#open) return;
     this.#open = false;
     clearTimeout(this.#helloTimer);
+    if (this.#silence !== null) clearTimeout(this.#silence);
     this.#daemon?.[Symbol.dispose]();
     this.#daemon = null;
     this.#listener.closed(this);
@@ -125,6 +130,14 @@ export class DaemonLink {
     this.#listener.update(this, info.data);
   }
 
+  /** For the door: the daemon lives, and will be heard again. */
+  heard(everyMs: unknown): void {
+    const every = ALIVE_EVERY_MS.safeParse(everyMs);
+    if (!this.#daemon || !every.success) return this.#refuse(CLOSE.protocol, every.success ? "alive: before hello" : `alive: ${complaint(every.error)}`);
+    if (this.#silence !== null) clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.close(CLOSE.again, "the daemon has been silent for too long"), every.data * ALIVE_MISSED);
+  }
+
   /** Says why, then closes: the refusal is on its way before the socket goes. */
   #refuse(code: number, why: string): never {
     setTimeout(() => this.close(code, why), 0);
@@ -152,5 +165,8 @@ class Door extends RpcTarget {
   }
   update(said: unknown): void {
     this.#link.updated(said);
+  }
+  alive(everyMs: unknown): void {
+    this.#link.heard(everyMs);
   }
 }

@@ -151,6 +151,21 @@ describe("a host's daemon", () => {
       expect(await host.spawn(specFor(1))).toMatchObject({ ok: false, error: { code: "unavailable", message: "host host-a is not connected" } });
     }));
 
+  it("is taken to be gone when it falls silent, though its connection never says so; one that never promised to be heard is not", () =>
+    inHost("silence", async (world) => {
+      const host = world.make();
+      const { door } = await world.join(host);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      expect(await host.read(actor)).toMatchObject({ value: { status: "online" } });
+      for (let i = 0; i < 5; i++) {
+        await door.alive(100);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      expect(await host.read(actor)).toMatchObject({ value: { status: "online" } });
+      await settled(async () => expect(await host.read(actor)).toMatchObject({ value: { status: "offline" } }));
+      await settled(() => expect(world.told.at(-1)).toEqual(["down", "blue", HOST]));
+    }));
+
   it("is refused when it is not this tenant's, or the header is not what the worker writes", () =>
     inHost("foreign", async (world) => {
       const host = world.make();

@@ -134,4 +134,6 @@ export interface HostDoor {
   report(report: RunnerReport): Promise<void>;
   /** Capacity, labels, agents or providers changed. */
   update(info: HostHello["info"]): Promise<void>;
+  /** The daemon is there, and says so again within `everyMs`. One that has said it and is silent for four times that is taken to be gone: a connection may die without a word. */
+  alive(everyMs: number): Promise<void>;
 }

@@ -55,6 +55,7 @@ export async function openDoor(): Promise<TestDoor> {
     async update(info: HostInfo): Promise<void> {
       door.updates.push(info);
     }
+    async alive(): Promise<void> {}
   }
   server.on("upgrade", (request, socket, head) => {
     const url = new URL(request.url ?? "", "http://door");
