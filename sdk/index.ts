@@ -13,7 +13,7 @@ export type { AttachmentCreateParams } from "./resources/attachments.ts";
 export type { BudgetCreateParams } from "./resources/budgets.ts";
 export type { UsageParams, UsageSpan } from "./resources/usage.ts";
 export type { EventParams } from "./resources/events.ts";
-export type { HostListParams, RunnerListParams } from "./resources/hosts.ts";
+export type { HostBrowseParams, HostListParams, RunnerListParams } from "./resources/hosts.ts";
 export type { KeyCreateParams, RunnerTokenCreateParams } from "./resources/keys.ts";
 export type { LogParams, StreamCallOptions } from "./resources/log.ts";
 export type { PermissionApproveParams, PermissionListParams } from "./resources/permissions.ts";

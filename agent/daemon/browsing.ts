@@ -7,7 +7,7 @@ import { kindOf, readOpened } from "./files.ts";
 import { openInside, refuse, within, type Opened, type Refusal } from "./inside.ts";
 
 /** Names that are read of one directory; one that has more is refused in words. */
-export const MAX_NAMES = 100_000;
+const MAX_NAMES = 100_000;
 /** Most entries of one page. */
 export const MAX_PAGE = 1_000;
 

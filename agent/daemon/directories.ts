@@ -10,7 +10,7 @@ import { NO_ROOTS, openBrowsed, type BrowseRoots } from "./browsing.ts";
 import { within, type InsideOptions } from "./inside.ts";
 import type { Layout } from "./layout.ts";
 
-export interface Claimed {
+interface Claimed {
   ok: true;
   /** Without links. */
   path: string;
@@ -25,7 +25,7 @@ type Refused = { ok: false; message: string };
 const no = (message: string): Refused => ({ ok: false, message });
 
 /** Device and inode, by which a directory is known wherever it is shown. */
-export async function identityOf(path: string): Promise<string> {
+async function identityOf(path: string): Promise<string> {
   const { dev, ino } = await stat(path, { bigint: true });
   return `${dev}:${ino}`;
 }
