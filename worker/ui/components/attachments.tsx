@@ -73,7 +73,7 @@ export function useImages(sessionId: string): Images {
 export function ImageStrip({ images }: { images: Images }) {
   if (images.items.length === 0) return null;
   return (
-    <ul class="image-strip" aria-label="Images of this prompt">
+    <ul class="image-strip" aria-label="Images to send">
       {images.items.map(({ key, name, url, id }) => (
         <li key={key} class={id === null ? "sending" : ""} aria-busy={id === null}>
           <img src={url} alt={name} title={name} />

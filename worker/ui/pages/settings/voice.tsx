@@ -32,20 +32,24 @@ export function Voice() {
   if (error !== null) return <Fault error={error} />;
   if (status === null) return <Waiting what="Looking for an engine" />;
   return (
-    <section aria-labelledby="voice-title">
-      <h2 id="voice-title">Voice</h2>
-      <p class="soft">Hold the microphone in a session's prompt box and speak: an engine on one of your own hosts turns it into text. The recording is kept nowhere.</p>
-      <p class="row"><span class={`badge ${status.available ? "good" : "warn"}`}>{status.available ? "Ready" : "No engine"}</span><span>{status.hint}</span><button type="button" class="quiet" onClick={() => void look()}>Look again</button></p>
-      {status.available
-        ? <p class="row"><Talk onText={(text) => setHeard(text)} /><span>{heard === null ? "Hold to try it" : <q>{heard}</q>}</span></p>
-        : <><p>In the host's <code>marionette.yaml</code>:</p><pre class="sunken">{EXAMPLE}</pre></>}
-      <h3>In this browser</h3>
-      <label class="row"><input type="checkbox" checked={wanted.auto_send} onChange={(event) => choose({ auto_send: event.currentTarget.checked })} /> Send what was said at once</label>
-      <label>Stop by itself after silence of
-        <select value={String(wanted.silence_threshold_ms)} onChange={(event) => choose({ silence_threshold_ms: Number(event.currentTarget.value) })}>
-          {silences.map(({ ms, name }) => <option key={ms} value={String(ms)}>{name}</option>)}
-        </select>
-      </label>
+    <section class="stack" aria-labelledby="voice-title">
+      <div class="card settings-form">
+        <h2 id="voice-title">Voice</h2>
+        <p class="soft">Hold the microphone in a session's prompt box and speak: an engine on one of your own hosts turns it into text. The recording is kept nowhere.</p>
+        <p class="row"><span class={`badge ${status.available ? "good" : "warn"}`}>{status.available ? "Ready" : "No engine"}</span><span>{status.hint}</span><button type="button" class="quiet" onClick={() => void look()}>Look again</button></p>
+        {status.available
+          ? <p class="row"><Talk onText={(text) => setHeard(text)} /><span>{heard === null ? "Hold to try it" : <q>{heard}</q>}</span></p>
+          : <><p>In the host's <code>marionette.yaml</code>:</p><pre class="sunken">{EXAMPLE}</pre></>}
+      </div>
+      <div class="card settings-form">
+        <h2>In this browser</h2>
+        <label class="row"><input type="checkbox" checked={wanted.auto_send} onChange={(event) => choose({ auto_send: event.currentTarget.checked })} /> Send what was said at once</label>
+        <label>Stop by itself after silence of
+          <select value={String(wanted.silence_threshold_ms)} onChange={(event) => choose({ silence_threshold_ms: Number(event.currentTarget.value) })}>
+            {silences.map(({ ms, name }) => <option key={ms} value={String(ms)}>{name}</option>)}
+          </select>
+        </label>
+      </div>
     </section>
   );
 }
