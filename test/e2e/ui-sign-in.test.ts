@@ -87,7 +87,7 @@ describe.skipIf(missing !== null)(`signing in${missing === null ? "" : ` (${miss
     await page.waitForLoadState("networkidle").catch(() => {});
     const sum = loaded.reduce((total, { bytes }) => total + bytes, 0);
     expect(loaded.map(({ path }) => path)).not.toContainEqual(expect.stringContaining("terminal"));
-    expect(sum, JSON.stringify(loaded)).toBeLessThan(FIRST_LOAD_BYTES);
+    expect(sum, `${JSON.stringify(loaded)}`).toBeLessThan(FIRST_LOAD_BYTES);
     expect(sum).toBeGreaterThan(10_000);
   });
 

@@ -8,6 +8,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "./icon.tsx";
 
 const SCROLLBACK = 20_000;
+/** Most of what came before that is drawn when the terminal is opened: more would scroll out of it. */
+const MAX_CHARS = 1_000_000;
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="nonce"]')?.content ?? "";
 
 /** A style attribute is not allowed by the page's policy; the same declarations through the element's own object are. */
@@ -80,7 +82,7 @@ export function Terminal({ parts, label }: { parts: readonly string[]; label: st
     if (!now) return;
     const text = parts.join("");
     if (text.length < now.length) now.terminal.reset();
-    now.terminal.write(text.slice(text.length < now.length ? 0 : now.length));
+    now.terminal.write(text.slice(Math.max(text.length < now.length ? 0 : now.length, text.length - MAX_CHARS)));
     now.length = text.length;
   });
   return (

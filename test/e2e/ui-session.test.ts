@@ -1,0 +1,213 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Page } from "playwright-core";
+import type { Session } from "../../sdk/index.ts";
+import { steps, type Step } from "../support/agents.ts";
+import { missingBrowser } from "../support/browser.ts";
+import { missingCli } from "../support/clis.ts";
+import { dashboardAt, type Dashboard } from "../support/dashboard.ts";
+import { eventually } from "../support/eventually.ts";
+import { script, startModelServer, type ModelServer } from "../support/model-server/index.ts";
+import { startScene, type Scene } from "../support/scene.ts";
+
+const ASK = (command = "curl https://example.org"): Step => ["ask", "Bash", { command }];
+
+const missing = missingBrowser();
+describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (${missing})`}`, () => {
+  let scene: Scene;
+  let model: ModelServer;
+  let dashboard: Dashboard;
+  beforeAll(async () => {
+    [scene, model] = await Promise.all([startScene(), startModelServer()]);
+    dashboard = await dashboardAt(scene.stack.url, scene.stack.apiKey);
+  }, 120_000);
+  afterEach(async () => {
+    await dashboard.clear();
+    expect(dashboard.faults()).toEqual([]);
+  });
+  afterAll(async () => {
+    await dashboard?.close();
+    await scene?.close();
+    await model?.close();
+  });
+
+  const transcript = (page: Page) => page.getByRole("log", { name: "What happened in this session" });
+  const says = (page: Page, text: string | RegExp) => transcript(page).locator(".item-message", { hasText: text });
+  const send = async (page: Page, prompt: string) => {
+    await page.getByLabel("Prompt").fill(prompt);
+    await page.getByLabel("Prompt").press("Enter");
+  };
+  async function opened(...todo: Step[]): Promise<{ session: Session; page: Page }> {
+    const session = await scene.session();
+    if (todo.length > 0) await scene.task(session, steps(...todo));
+    return { session, page: await dashboard.visit(`/sessions/${session.id}`) };
+  }
+  const now = (session: Session) => scene.client.sessions.get(session.id);
+
+  it("launches from the form, shows what the agent does, and is answered", async () => {
+    const page = await dashboard.visit("/");
+    await page.getByRole("button", { name: "Launch an agent" }).click();
+    await page.getByRole("combobox", { name: "Agent", exact: true }).selectOption("scripted");
+    await page.getByLabel("Prompt").fill(steps(["text", "I am here."], ASK(), ["write", "note.txt", "noted"], ["text", "All done."]));
+    await page.getByText("More", { exact: true }).click();
+    await page.getByLabel("Name").fill("From the form");
+    await page.getByLabel("Labels").fill("team: web");
+    await page.getByLabel("Budget in dollars").fill("2.5");
+    await page.getByRole("combobox", { name: "When idle" }).selectOption("always_on");
+    await page.getByRole("button", { name: "Launch", exact: true }).click();
+    await page.getByRole("heading", { name: "From the form" }).waitFor();
+    await says(page, "I am here.").waitFor();
+    await page.getByText("$0 of $2.50, $2.50 left").waitFor();
+    const question = transcript(page).getByLabel("Waiting for you");
+    await question.getByText("curl https://example.org", { exact: true }).waitFor();
+    await question.getByRole("button", { name: "Approve" }).click();
+    await says(page, "Bash: approved").waitFor();
+    await says(page, "All done.").waitFor();
+    await transcript(page).locator(".item-answered", { hasText: "approved" }).waitFor();
+    const [made] = (await scene.client.sessions.list({ labels: { team: "web" } })).items;
+    expect(made).toMatchObject({ name: "From the form", lifecycle_mode: "always_on", budget: { max_cost_usd: 2.5 } });
+  });
+
+  it("denies with a reason that the agent reads", async () => {
+    const { page } = await opened(ASK());
+    await page.getByRole("button", { name: "Deny …" }).click();
+    await page.getByLabel(/Why not/).fill("not on a Friday");
+    await page.getByRole("button", { name: "Deny", exact: true }).click();
+    await says(page, "Bash: denied: not on a Friday").waitFor();
+  });
+
+  it("lets edits through for as long as someone says", async () => {
+    const session = await scene.session();
+    const page = await dashboard.visit(`/sessions/${session.id}`);
+    await page.getByRole("combobox", { name: "Edits" }).selectOption("session");
+    await eventually("it is set", async () => (await now(session)).edit_mode === "session");
+    await send(page, steps(["ask", "Write", { file_path: "x.txt", content: "x" }]));
+    await says(page, "Write: approved").waitFor();
+    await page.getByRole("combobox", { name: "Edits" }).selectOption("off");
+    await eventually("it is set", async () => (await now(session)).edit_mode === "off");
+    await send(page, steps(["ask", "Write", { file_path: "y.txt", content: "y" }]));
+    await transcript(page).getByLabel("Waiting for you").waitFor();
+  });
+
+  it("queues what is written while a task runs, and cancels the task", async () => {
+    const { page } = await opened(["text", "Busy."], ["sleep", 600_000]);
+    await says(page, "Busy.").waitFor();
+    await page.getByLabel("Prompt").fill(steps(["text", "I was next."]));
+    await page.getByRole("button", { name: "Queue" }).click();
+    await page.getByText("1 in the queue").waitFor();
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await transcript(page).getByText(/^Task canceled/).waitFor();
+    await says(page, "I was next.").waitFor();
+  });
+
+  it("suspends, resumes and forks", async () => {
+    const { session, page } = await opened(["write", "kept.txt", "kept"], ["text", "Kept."]);
+    await says(page, "Kept.").waitFor();
+    await eventually("a state is kept", async () => (await now(session)).capsule_id !== null);
+    await page.getByRole("button", { name: "Suspend" }).click();
+    await page.locator(".session-head .badge", { hasText: "Suspended" }).waitFor();
+    await page.locator(".session-side").getByText("someone asked").waitFor();
+    await page.getByText("Kept states").click();
+    await page.locator(".session-side").getByText(/event \d+ · 1 files/).first().waitFor();
+    await page.getByRole("button", { name: "Resume" }).click();
+    await page.getByRole("button", { name: "Suspend" }).waitFor();
+    await page.getByRole("button", { name: "Fork" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Fork", exact: true }).click();
+    await page.getByRole("heading", { name: /\(fork\)/ }).waitFor();
+    await send(page, steps(["text", "I am the fork."]));
+    await says(page, "I am the fork.").waitFor();
+    await page.getByRole("button", { name: "Files" }).click();
+    await page.getByText("kept.txt").waitFor();
+  });
+
+  it("shows in one browser what another has answered", async () => {
+    const { session, page } = await opened(ASK());
+    const other = await dashboard.visit(`/sessions/${session.id}`);
+    const inbox = await dashboard.visit("/inbox");
+    for (const each of [page, other]) await each.getByLabel("Waiting for you").waitFor();
+    await inbox.locator(".request").filter({ has: inbox.locator(`a[href="/sessions/${session.id}"]`) }).waitFor();
+    await other.getByRole("button", { name: "Approve" }).click();
+    await page.locator(".item-answered", { hasText: "approved" }).waitFor();
+    await inbox.locator(".request").filter({ has: inbox.locator(`a[href="/sessions/${session.id}"]`) }).waitFor({ state: "detached" });
+    await says(page, "Bash: approved").waitFor();
+  });
+
+  it("has the same to show after it was loaded again in the middle", async () => {
+    const { page } = await opened(...Array.from({ length: 30 }, (_, i): Step => ["text", `word ${i}.`]), ASK(), ["text", "The end."]);
+    await page.getByLabel("Waiting for you").waitFor();
+    await page.reload();
+    await page.getByLabel("Waiting for you").waitFor();
+    await page.getByRole("button", { name: "Approve" }).click();
+    await says(page, "The end.").waitFor();
+    expect(await transcript(page).locator(".item-message", { hasText: "The end." }).count()).toBe(1);
+    await expect.poll(() => transcript(page).locator(".item-message", { hasText: /^word 29\.$/ }).count()).toBe(1);
+  });
+
+  it("goes on over a restart of the server, without a gap and nothing twice", async () => {
+    const { session, page } = await opened(["text", "Before."], ASK(), ["text", "After."]);
+    await page.getByLabel("Waiting for you").waitFor();
+    dashboard.allow(/WebSocket connection|ERR_CONNECTION|ERR_EMPTY|50\d/);
+    await scene.stack.controlPlane.kill();
+    await scene.client.permissions.approve((await scene.client.permissions.list({ session_id: session.id, status: "pending" })).items[0]?.id ?? "");
+    await says(page, "After.").waitFor();
+    for (const text of ["Before.", "After."]) expect(await says(page, text).count()).toBe(1);
+    expect(await transcript(page).getByText("are missing here").count()).toBe(0);
+    await expect.poll(() => page.locator(".connection").textContent()).toBe("Live");
+  });
+
+  it("shows what is hostile as text, in the transcript, in the terminal and in the inbox", async () => {
+    const html = '<img src=x onerror="window.stolen=1"><script>window.stolen=1</script><a href="javascript:window.stolen=1">click</a>';
+    const escapes = "\u001b]8;;https://evil.example\u0007link\u001b]8;;\u0007\u001b]52;c;c3RvbGVu\u0007\u001b]0;stolen title\u0007\u001b[5n\u001b[31mred\u001b[0m";
+    const { page } = await opened(
+      ["record", { type: "message", text: `${html} \u202egnp.exe` }], ["record", { type: "thinking", text: html }],
+      ["record", { type: "tool.call", call_id: "a", tool: html, input: { command: html }, summary: html }], ["record", { type: "tool.result", call_id: "a", output: `${html}${escapes}${"z".repeat(700_000)}` }],
+      ["record", { type: "file.changed", path: html, change: "modified", diff: `@@ -1 +1 @@\n-${html}\n+${html}` }], ["raw", `${html}${escapes}`], ["spam", 3_000_000], ["text", "Still here."], ASK(`echo '${html}' \u202e`),
+    );
+    await page.getByLabel("Waiting for you").waitFor();
+    expect(await page.getByLabel("Waiting for you").locator("pre").first().textContent()).toContain("‹U+202E›");
+    // What was before is read as someone scrolls up to it.
+    await expect.poll(async () => {
+      await page.evaluate("document.querySelector('.virtual-scroller').scrollTo(0, 0)");
+      return page.getByText("‹U+202E›gnp.exe").count();
+    }, { timeout: 30_000, interval: 200 }).toBeGreaterThan(0);
+    for (const tag of ["img", "script", "a[href^=javascript]"]) expect(await transcript(page).locator(tag).count(), `${tag}`).toBe(0);
+    await page.getByRole("button", { name: "Terminal" }).click();
+    await page.locator(".xterm-rows").waitFor();
+    await page.goto("/inbox");
+    await page.locator(".request").first().waitFor();
+    expect(await page.evaluate("window.stolen")).toBeUndefined();
+    expect(await page.title()).toBe("Marionette");
+  });
+
+  const noClaude = missingCli("claude");
+  it.skipIf(noClaude !== null)(`runs the real Claude Code through the gateway: watch, approve, see what it cost, raise its cap${noClaude === null ? "" : ` (${noClaude})`}`, async () => {
+    await scene.client.agentConfigs.create({ name: "dash", api: "anthropic", key: "sk-ant-dash-only-00112233", model: "claude-sonnet-4-5", base_url: model.anthropic });
+    const page = await dashboard.visit("/");
+    await page.getByRole("button", { name: "Launch an agent" }).click();
+    await page.getByRole("combobox", { name: "Agent", exact: true }).selectOption("claude");
+    await page.getByLabel("Prompt").fill(script([{ text: "I will write it down.", calls: [{ tool: "Bash", input: { command: "echo marzipan > note.txt" } }] }, { text: "It is written." }], "Note it"));
+    await page.getByText("More", { exact: true }).click();
+    await page.getByRole("combobox", { name: "Agent config" }).selectOption({ label: "dash: claude-sonnet-4-5" });
+    await page.getByRole("button", { name: "Launch", exact: true }).click();
+    await page.getByLabel("Waiting for you").getByRole("button", { name: "Approve" }).click({ timeout: 60_000 });
+    await says(page, "It is written.").waitFor({ timeout: 60_000 });
+    await expect.poll(() => page.locator(".session-side").getByText(/^\$0\.\d+$/).count(), { timeout: 20_000 }).toBeGreaterThan(0);
+    await page.getByRole("button", { name: "Files" }).click();
+    await page.getByRole("button", { name: /note\.txt/ }).click();
+    await page.locator(".code-text", { hasText: "marzipan" }).waitFor();
+
+    await page.goto("/costs");
+    await page.getByText("Spent over time").waitFor({ timeout: 30_000 });
+    await page.getByRole("rowheader", { name: /claude-sonnet-4-5/ }).waitFor();
+    const download = page.waitForEvent("download");
+    await page.getByRole("button", { name: "CSV" }).click();
+    expect((await download).suggestedFilename()).toBe("usage-by-model.csv");
+
+    const poor = await scene.session({ agent: "claude", agent_config: "dash", budget: { max_tokens: 10 } });
+    await scene.task(poor, script([{ text: "Rich again." }], `Spend (${poor.id})`));
+    await page.goto(`/sessions/${poor.id}`);
+    await page.getByLabel("New cap in tokens").fill("10000000", { timeout: 60_000 });
+    await page.getByRole("button", { name: "Raise the cap" }).click();
+    await says(page, "Rich again.").waitFor({ timeout: 60_000 });
+    await page.locator(".session-side").getByText(/of 10\.0M tokens/).waitFor();
+  }, 240_000);
+});
