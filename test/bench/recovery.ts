@@ -13,24 +13,28 @@ const KILLS = 5;
 /** Long enough that few tasks fill the bench; a session waits that long at most before it asks for its next one. */
 const TASK_MS = 1_000;
 const TASKS = 40;
+/** So many tasks must every session still have at a kill. */
+const LEAST_LEFT = 6;
 const GOAL_MS = 5_000;
 
 export async function benchRecovery(): Promise<Figure[]> {
   const stack = await startStack();
   try {
     const { token } = await stack.admin.createRunnerToken(stack.tenantId, "bench");
-    const fleet = await forkFleet({ url: stack.url, token, size: SESSIONS, scenario: { kind: "sleep", ms: TASK_MS, gate_ms: null } });
     const client = patientClient(stack);
     const ids = await Promise.all(Array.from({ length: SESSIONS }, async () => (await stack.api.post("/sessions", { agent: "scripted", keep_raw: false }, sessionSchema)).id));
-    // Enough to do for all of the bench, so that a session that is not given its next task stands out.
+    // Enough to do for all of the bench, so that a session that is not given its next task stands out; all of it before there is a host, else a slow machine has done most of it before the first kill.
     await Promise.all(ids.map(async (id) => {
       for (let i = 0; i < TASKS; i++) await client.tasks.create(id, { prompt: "sleep" });
     }));
+    const fleet = await forkFleet({ url: stack.url, token, size: SESSIONS, scenario: { kind: "sleep", ms: TASK_MS, gate_ms: null } });
+    const left = () => Math.min(...ids.map((id) => TASKS - fleet.ran.filter(({ session }) => id.endsWith(session)).length));
     await eventually("every session works", () => new Set(fleet.ran.map(({ session }) => session)).size === SESSIONS, 60_000);
     const back: number[] = [];
     const bare: number[] = [];
     for (let kill = 0; kill < KILLS; kill++) {
       await delay(1_000);
+      if (left() < LEAST_LEFT) break;
       const clock = () => performance.timeOrigin + performance.now();
       const at = clock();
       await stack.controlPlane.kill();
@@ -45,7 +49,7 @@ export async function benchRecovery(): Promise<Figure[]> {
     fleet.close();
     const worst = Math.max(...back);
     return [{
-      work: `kill -9 of workerd under ${SESSIONS} sessions: all links back and dispatching (${KILLS} times)`, result: `p50 ${number(quantile(back, 0.5))} ms, max ${number(worst)} ms`,
+      work: `kill -9 of workerd under ${SESSIONS} sessions: all links back and dispatching (${back.length} times)`, result: `p50 ${number(quantile(back, 0.5))} ms, max ${number(worst)} ms`,
       raw: `${number(quantile(bare, 0.5))} ms (workerd alone, until it serves)`, ratio: null, goal: "≤ 5,000 ms", met: worst <= GOAL_MS,
     }];
   } finally {
