@@ -10,8 +10,8 @@ import { startFleet } from "../support/fleet.ts";
 export type Scenario =
   /** `gate_ms`: the first task of each session ends only when `open` is called, one session after the other over so long. */
   | { kind: "sleep"; ms: number; gate_ms: number | null }
-  /** Emits `count` log events whose JSON is about 200 bytes, at `per_second`, or as fast as it goes. The text holds when it was emitted. */
-  | { kind: "emit"; count: number; per_second: number | null };
+  /** Emits `count` log events (or messages) whose JSON is about 200 bytes, at `per_second`, or as fast as it goes. The text holds when it was emitted. */
+  | { kind: "emit"; count: number; per_second: number | null; as?: "log" | "message" };
 
 export interface FleetRequest {
   url: string;
@@ -86,7 +86,7 @@ function agent({ scenario, size }: FleetRequest, gate: Gate, report: (report: Fl
       const begun = clock();
       const session = context.task.task_id.slice(5, 26);
       let held = false;
-      if (scenario.kind === "emit") await emitAll(scenario, (text) => context.emit({ type: "log", data: { stream: "stdout", text } }));
+      if (scenario.kind === "emit") await emitAll(scenario, (text) => context.emit(scenario.as === "message" ? { type: "message", data: { text } } : { type: "log", data: { stream: "stdout", text } }));
       else {
         held = scenario.gate_ms !== null && (await gate.pass(session, scenario.gate_ms, size, () => report({ type: "waiting" })));
         if (!held) await delay(scenario.ms);

@@ -1,6 +1,7 @@
 /** Owns `npm run bench`: runs the benches named on the command line, or all, and prints one table. */
 
 import { cpus, totalmem } from "node:os";
+import { benchDashboard } from "./dashboard.ts";
 import { benchDispatch } from "./dispatch.ts";
 import { benchEvents } from "./events.ts";
 import { benchGateway } from "./gateway.ts";
@@ -13,7 +14,7 @@ import { benchSuspend } from "./suspend.ts";
 import { print, type Figure } from "./table.ts";
 import { benchWorkspace } from "./workspace.ts";
 
-const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, recovery: benchRecovery, gateway: benchGateway, marco: benchMarco, workspace: benchWorkspace };
+const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, recovery: benchRecovery, gateway: benchGateway, marco: benchMarco, dashboard: benchDashboard, workspace: benchWorkspace };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));
