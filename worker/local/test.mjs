@@ -16,12 +16,17 @@ function run(command, args, env = {}) {
   return new Promise((resolve) => {
     const path = `${dirname(NODE)}${delimiter}${process.env.PATH ?? ""}`;
     const child = spawn(command, args, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, PATH: path, ...env } });
-    for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => child.kill(signal));
+    const pass = (signal) => child.kill(signal);
+    const ended = (code) => {
+      for (const signal of ["SIGINT", "SIGTERM"]) process.off(signal, pass);
+      resolve(code);
+    };
+    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, pass);
     child.once("error", (error) => {
       process.stderr.write(`${command}: ${error.message}\n`);
-      resolve(1);
+      ended(1);
     });
-    child.once("exit", (code) => resolve(code ?? 1));
+    child.once("exit", (code) => ended(code ?? 1));
   });
 }
 
