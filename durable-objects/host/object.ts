@@ -7,7 +7,7 @@ import {
   type AudioPiece, type Browsed, type FileContent, type FileEntry, type Host, type HostHello, type HostWelcome, type Result, type Resumed, type RunnerReport, type Spawned, type SpawnSpec,
   type Suspended, type SuspendStrategy, type TranscribeAnswer,
 } from "../../sdk/protocol/index.ts";
-import { alarmMove } from "../base/deadlines.ts";
+import { alarmMove, earliest } from "../base/deadlines.ts";
 import { poolStub, sessionStub, type ObjectsEnv, type PortsOf } from "../ports.ts";
 import type { Actor, HostJoin, HostRpc } from "../rpc.ts";
 import { Telling, type HostNeighbours } from "./effects.ts";
@@ -15,6 +15,9 @@ import { fileAnswer, joinOf } from "./frames.ts";
 import { DaemonLink, type LinkListener } from "./link.ts";
 import { hostOf, running, step, type Effect, type HostEvent, type State } from "./machine.ts";
 import { HostStore } from "./store.ts";
+
+/** While a daemon is connected, the object is woken so often: where it died with its runtime and the daemon never comes back, nobody else would find out. */
+const LOOK_MS = 30_000;
 
 /** The class to export from the worker's entry; `portsOf` gives it what lies above it, `neighbours` the objects beside it. */
 export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighbours: HostNeighbours<Env> = { session: sessionStub, pool: poolStub }) {
@@ -234,7 +237,7 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
 
     #carry(now: number): void {
       this.#telling.run(now);
-      const move = alarmMove(this.#alarm, this.#telling.next(now));
+      const move = alarmMove(this.#alarm, earliest(this.#telling.next(now), this.#link && now + LOOK_MS));
       if (move === null) return;
       this.#alarm = move;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(move));

@@ -19,6 +19,21 @@ describe("a host's daemon", () => {
       expect(await host.read({ ...actor, tenant_id: sampleId("ten", 2) })).toMatchObject({ ok: false, error: { code: "not_found" } });
     }));
 
+  it("is looked for by an alarm while it is connected, so that one whose object died meanwhile does not stay online for ever", () =>
+    inHost("look", async (world) => {
+      const host = world.make();
+      const { socket } = await world.join(host);
+      await settled(async () => expect(await world.state.storage.getAlarm()).toBeGreaterThan(Date.now()));
+      await host.alarm();
+      await settled(async () => expect(await world.state.storage.getAlarm()).toBeGreaterThan(Date.now() + 15_000));
+      // Another life of the object, woken by nothing but that alarm.
+      const again = world.make();
+      await again.alarm();
+      await settled(() => expect(world.told.at(-1)).toEqual(["down", "blue", HOST]));
+      await settled(() => expect(world.rows.at(-1)).toMatchObject({ value: { status: "offline" } }));
+      socket.close(1000, "bye");
+    }));
+
   it("leaves its pool when the link closes", () =>
     inHost("close", async (world) => {
       const host = world.make();
