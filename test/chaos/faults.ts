@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import { commandOf, journalled, killed, runnersOf } from "../support/chaos.ts";
+import { eventually } from "../support/eventually.ts";
 import type { Chance } from "../support/random.ts";
 import type { Place, Stage } from "./stage.ts";
 import { working, type Subject } from "./subject.ts";
@@ -171,7 +172,10 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: "half-open", what: "connections swallow what they are given, without a word", weight: 1, slow: true,
-    strike: (stage, random) => onWay(stage, random, "connections", async ({ proxy }) => proxy.swallow()),
+    strike: (stage, random) => onWay(stage, random, "connections", async ({ proxy }) => {
+      proxy.swallow();
+      await eventually("everyone has noticed", () => proxy.swallowing === 0, 120_000);
+    }),
   },
   {
     name: "disk", what: "the disk under a host's journals is full for a while", weight: 3,

@@ -7,11 +7,12 @@ import { linesOf, storedLog } from "../support/chaos.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Trace } from "../support/line-agent.ts";
 import type { Subject } from "./subject.ts";
+import { keptAsWritten, keptTraces } from "./synced.ts";
 
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
 /** Claims about one session; those that do not hold are kept in words. */
-class Claims {
+export class Claims {
   readonly broken: string[] = [];
   readonly #of: string;
   constructor(of: string) {
@@ -39,7 +40,9 @@ export async function verdictOn(client: Marionette, subject: Subject, lines: num
   const claims = new Claims(session.id);
   const read: Task[] = [];
   for (const id of tasks) read.push(await client.tasks.get(id));
-  const trace = await traceOf(client, session.id);
+  const text = await traceText(client, session.id);
+  const trace = traceOf(text);
+  const kept = await keptTraces(client, session.id);
   await client.sessions.terminate(session.id);
   await Promise.all([sse.ended, socket.ended]);
   const events = await storedLog(client, session.id);
@@ -49,14 +52,17 @@ export async function verdictOn(client: Marionette, subject: Subject, lines: num
   for (const task of read) runs.push(...(await oneEnd(client, claims, events, task, lines)));
   for (const run of runs) wholeRun(claims, events, run, lines);
   oneAtATime(claims, runs, trace, lines);
+  keptAsWritten(claims, events, runs, kept, text, lines);
   await answeredAsAnswered(client, claims, events, subject, runs, trace);
   claims.broken.push(...subject.problems.map((problem) => `${session.id}: ${problem}`));
   return { runs, events: events.length, broken: claims.broken };
 }
 
 /** What the agents wrote into the workspace, as the API gives it. */
-async function traceOf(client: Marionette, sessionId: string): Promise<Trace[]> {
-  const text = await eventually("the workspace can be read", () => client.sessions.files.text(sessionId, "trace.jsonl"), 60_000);
+function traceText(client: Marionette, sessionId: string): Promise<string> {
+  return eventually("the workspace can be read", () => client.sessions.files.text(sessionId, "trace.jsonl"), 60_000);
+}
+function traceOf(text: string): Trace[] {
   // A full disk, or a kill, may have cut an agent off in the middle of a record: what is whole counts.
   return [...text.matchAll(/\{[^{}]*\}/g)].map(([record]) => JSON.parse(record) as Trace);
 }

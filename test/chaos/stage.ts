@@ -155,8 +155,9 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
         const offline = async () => (await stack.api.get("/hosts?limit=200", listOf(hostSchema))).items.some(({ id, status }) => id === struck.host.id && status === "offline");
         await eventually(`the host ${struck.name} is seen to be gone`, offline, GONE_MS);
         const { id, dir: data } = struck.host;
-        struck.host = await stack.host({ args: arguments_.get(struck) ?? [], env, dir: data });
-        if (struck.host.id !== id) problems.push(`the host ${struck.name} came back as another: ${struck.host.id}, not ${id}`);
+        struck.host = await stack.host({ args: arguments_.get(struck) ?? [], env, dir: data, id });
+        const { items } = await client.hosts.list({ limit: 200 });
+        if (items.length !== places.length) problems.push(`the host ${struck.name} came back as another: there are ${items.length}, not ${places.length}`);
       });
       restarting = turn.catch(() => {});
       await turn;

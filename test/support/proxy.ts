@@ -10,6 +10,8 @@ export interface Proxy {
   readonly open: number;
   /** Connections so far. */
   readonly made: number;
+  /** Connections that swallow and that whoever made them still takes for good. */
+  readonly swallowing: number;
   /** Destroys every connection, both ends. */
   cut(): void;
   /** Every connection of now swallows what it is given, for ever and without a word; later ones work. */
@@ -84,6 +86,9 @@ export async function startProxy(target: string): Promise<Proxy> {
     },
     get made() {
       return made;
+    },
+    get swallowing() {
+      return [...ends].filter(({ near, swallows }) => swallows && !near.destroyed).length;
     },
     cut() {
       for (const { near, far } of ends) {

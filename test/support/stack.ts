@@ -34,6 +34,8 @@ export interface HostOptions {
   env?: Record<string, string | undefined>;
   /** Its data; a new directory by default. Give an ended host's to start it again. */
   dir?: string;
+  /** Which host it is to come back as, where others may come and go meanwhile; else the first that was not online before. */
+  id?: string;
 }
 
 export interface StackHost extends HostProcess {
@@ -141,7 +143,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
     if (prelude) for (const file of [program, join(dirname(program), "runner.js")]) await writeFile(file, prelude + (await readFile(file, "utf8")).replace(/^#!.*\n/, ""));
     return program;
   }
-  async function host({ pool, labels, args, env, dir: data }: HostOptions = {}, tenantId = first.tenantId, key = first.apiKey): Promise<StackHost> {
+  async function host({ pool, labels, args, env, dir: data, id: known }: HostOptions = {}, tenantId = first.tenantId, key = first.apiKey): Promise<StackHost> {
     const program = await (programs ??= built());
     const { token } = await admin.createRunnerToken(tenantId, "test host", pool, labels);
     const hostDir = data ?? join(dir, `host-${randomBytes(4).toString("hex")}`);
@@ -153,7 +155,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
     const child = await startHostProcess({ program, server: url, token, dir: hostDir, args: [...(args?.includes("--on-exit") ? [] : ["--on-exit", "stop"]), ...(args ?? [])], env: env ?? {}, log: (line) => void lines.push(line) });
     ends.push(() => child.stop(5_000));
     const id = await Promise.race([
-      eventually("the host is online", async () => (await online()).find(({ id }) => !before.has(id))?.id),
+      eventually("the host is online", async () => (await online()).find(({ id }) => (known === undefined ? !before.has(id) : id === known))?.id),
       child.exited.then(({ code, signal }) => {
         throw new Error(`the daemon ended (${signal ?? code}):\n${lines.join("\n")}`);
       }),
