@@ -1,7 +1,7 @@
 /** Owns what tests that kill stand on: agents of numbered lines, a client that outlasts a restart, processes to find and to kill, and logs to read afterwards. */
 
 import { readFile, readdir, writeFile } from "node:fs/promises";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { Marionette, type Event } from "../../sdk/index.ts";
@@ -56,9 +56,11 @@ export function killed(pid: number): boolean {
   }
 }
 
-/** The last line that a dead runner's journal holds of a run; 0 where it holds none. */
+/** The last line that a dead runner's journal holds of a run; 0 where it holds none, or is taken away already with a runner that was to end. */
 export function journalled(runnerDir: string, runId: string): number {
-  const text = readFileSync(join(runnerDir, "state", "journal.jsonl"), "utf8");
+  const file = join(runnerDir, "state", "journal.jsonl");
+  if (!existsSync(file)) return 0;
+  const text = readFileSync(file, "utf8");
   return Math.max(0, ...[...text.matchAll(/line (\d+) of (trun_\w+)/g)].filter(([, , run]) => run === runId).map(([, n]) => Number(n)));
 }
 
