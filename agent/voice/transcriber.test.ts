@@ -32,7 +32,7 @@ async function transcriber(config: Record<string, unknown> = {}, more: Partial<T
 const cpp = () => ({ engine: "whisper.cpp", model: join(place, "ggml-test.bin") });
 
 /** Sends a recording in pieces and asks until it is answered. */
-async function hear(made: Transcriber, bytes: Uint8Array = silence(1), { media_type = "audio/wav" as AudioPiece["media_type"], language = null as string | null } = {}): Promise<TranscribeAnswer> {
+async function hear(made: Transcriber, bytes: Uint8Array = silence(1), { media_type = "audio/wav", language = null }: { media_type?: AudioPiece["media_type"]; language?: string | null } = {}): Promise<TranscribeAnswer> {
   const id = randomBytes(16).toString("hex");
   const piece = (offset: number, part: Uint8Array) => made.transcribe({ id, media_type, language, total: bytes.length, offset, base64: Buffer.from(part).toString("base64") });
   for (let offset = 0; offset < bytes.length; offset += AUDIO_PIECE_BYTES) {

@@ -151,7 +151,13 @@ describe.each(["claude", "codex"] as const)("the real %s", (name) => {
       const session = await start();
       const task = await scene.end(await give(session, [{ text: "Counted." }], "Count me"));
       const read = async () => (await (await fetch(`${scene.stack.url}/api/v1/metrics/requests?selector=task=${task.id}`, { headers: { authorization: `Bearer ${scene.stack.apiKey}` } })).text()).split("\n").filter(Boolean).map((line) => modelRequest.parse(JSON.parse(line)));
-      const calls = await eventually("the calls are in the database", async () => ((await read()).length > 0 ? read() : null));
+      // Rows and the session's sum come by different ways, each a moment later.
+      const tokens = (calls: ModelRequest[]) => calls.reduce((total, call) => total + call.output_tokens, 0);
+      const calls = await eventually("all calls are in the database", async () => {
+        const found = await read();
+        const { output_tokens } = (await scene.client.sessions.get(session.id)).usage;
+        return found.length > 0 && tokens(found) === output_tokens ? found : null;
+      });
       const sum = (of: (call: ModelRequest) => number) => calls.reduce((total, call) => total + of(call), 0);
       expect(calls.every(({ run_id, priced, outcome }) => run_id === task.run_id && priced && outcome === "completed")).toBe(true);
       const { usage } = await scene.client.sessions.get(session.id);

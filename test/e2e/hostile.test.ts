@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { newWebSocketRpcSession } from "capnweb";
 import { WebSocket } from "ws";
 import type { Event, Marionette, Session } from "../../sdk/index.ts";
-import { CLOSE, HOST_LINK_VERSION, MAX_LINK_BYTES, newId, newToken, session as sessionSchema, viewerFrame, type HostDoor, type SpawnSpec } from "../../sdk/protocol/index.ts";
+import { CLOSE, HOST_LINK_VERSION, MAX_LINK_BYTES, newId, newToken, RUNNER_LINK_VERSION, session as sessionSchema, viewerFrame, type HostDoor, type SpawnSpec } from "../../sdk/protocol/index.ts";
 import { apiOf } from "../support/api.ts";
 import { patientClient, storedLog } from "../support/chaos.ts";
 import { eventually } from "../support/eventually.ts";
@@ -139,8 +139,8 @@ describe("a runner's door", () => {
 
   it("understands the version before, and drops what it has seen", async () => {
     const { session, spec } = await served();
-    const runner = await RawRunner.welcomed(stack.url, spec, { version: 1 });
-    expect((await runner.next("welcome")).version).toBe(1);
+    const runner = await RawRunner.welcomed(stack.url, spec, { version: RUNNER_LINK_VERSION - 1 });
+    expect((await runner.next("welcome")).version).toBe(RUNNER_LINK_VERSION - 1);
     const frame = eventsOf(1, null, [logItem("one"), logItem("two"), logItem("three")]);
     for (let i = 0; i < 20; i++) runner.send(frame);
     runner.send(eventsOf(2, null, [logItem("two"), logItem("three"), logItem("four")]));

@@ -28,15 +28,27 @@ export async function startTranscriptionServer(says: TranscriptionServer["says"]
   const heard: Heard[] = [];
   const server = createServer((request, response) => {
     void (async () => {
-      if (request.method !== "POST" || request.url !== "/v1/audio/transcriptions") return void response.writeHead(404).end();
+      if (request.method !== "POST" || request.url !== "/v1/audio/transcriptions") {
+        response.writeHead(404).end();
+        return;
+      }
       const form = await formOf(request);
       const file = form.get("file");
-      if (!(file instanceof File)) return void response.writeHead(400).end(JSON.stringify({ error: { message: "no file" } }));
+      if (!(file instanceof File)) {
+        response.writeHead(400).end(JSON.stringify({ error: { message: "no file" } }));
+        return;
+      }
       const words = (name: string) => (typeof form.get(name) === "string" ? (form.get(name) as string) : null);
       heard.push({ headers: request.headers, model: words("model"), language: words("language"), file: new Uint8Array(await file.arrayBuffer()), name: file.name });
       const { says: said } = made;
-      if (typeof said === "object" && "status" in said) return void response.writeHead(said.status).end("not today");
-      if (typeof said === "object" && "redirect" in said) return void response.writeHead(307, { location: said.redirect }).end();
+      if (typeof said === "object" && "status" in said) {
+        response.writeHead(said.status).end("not today");
+        return;
+      }
+      if (typeof said === "object" && "redirect" in said) {
+        response.writeHead(307, { location: said.redirect }).end();
+        return;
+      }
       if (typeof said === "object") await new Promise((resolve) => setTimeout(resolve, said.after).unref());
       response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ text: typeof said === "object" ? said.says : said }));
     })();
