@@ -208,7 +208,11 @@ export class Engine {
   #putCapsule({ value, conversation }: Extract<Effect, { kind: "put.capsule" }>): void {
     const ended = value.why === "task_end" && value.task_id !== null ? this.log.tail(1, filterOf({ task_id: value.task_id, types: ["task.status"] })) + 1 : this.log.last;
     const task = value.why === "task_end" && value.task_id !== null ? this.tasks.get(value.task_id) : null;
-    const seq = Math.min(ended, this.log.last);
+    // It is sent while the next run works, and may come after that one's end: of that it holds nothing.
+    const runs = value.why === "task_end" && value.task_id !== null ? this.runs.of(value.task_id) : [];
+    const next = runs[runs.findIndex(({ id }) => id === value.run_id) + 1];
+    const begun = next && next.id !== runs[0]?.id ? this.log.firstOf(next.task_id, next.id) : null;
+    const seq = Math.min(ended, this.log.last, ...(begun === null ? [] : [begun - 1]));
     this.capsules.put({ ...value, seq, conversation: conversation ?? task?.conversation ?? this.#state.session?.conversation ?? null });
   }
 }

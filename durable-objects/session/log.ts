@@ -128,6 +128,11 @@ export class Log {
     return 0;
   }
 
+  /** Number of a run's first event; null where it has none yet. */
+  firstOf(taskId: string, runId: string): number | null {
+    return this.#sql.exec<{ first_seq: number }>("select first_seq from blocks where task_id = ? and run_id = ? order by first_seq limit 1", taskId, runId).toArray()[0]?.first_seq ?? null;
+  }
+
   /** Events for the tenant's bus after `after`, at most about `limit`, without raw; and how far was looked. */
   bus(after: number, limit: number): { items: { seq: number; task_id: string | null; run_id: string | null; item: EventItem }[]; through: number } {
     const items: { seq: number; task_id: string | null; run_id: string | null; item: EventItem }[] = [];

@@ -251,6 +251,31 @@ describe("capsules", () => {
     expect(await forked.command("task.start")).toMatchObject({ conversation: "c1", notice: expect.stringContaining("forked") });
   });
 
+  it("of an attempt that failed stand for its end, though they come after the next one's", async () => {
+    const { subject, runner } = await subjectWith();
+    const task = await subject.task({ max_retries: 1 });
+    const first = await runner.start();
+    runner.events(first, line("one"), status("failed"));
+    await runner.acked();
+    await subject.rpc.executeTask(actor, task);
+    const second = await runner.start(2);
+    expect(second).toMatchObject({ task_id: task, attempt: 2 });
+    runner.events(second, status("running"), line("two"), status("completed"));
+    const [late, own] = [newChildId("capsule", subject.id, Date.now()), newChildId("capsule", subject.id, Date.now() + 1)];
+    runner.events(first, synced(late));
+    runner.events(second, synced(own));
+    await runner.acked();
+    const log = await subject.log({});
+    const at = (run: string) => log.filter(({ type, run_id }) => run_id === run && type !== "workspace.synced").map(({ seq }) => seq);
+    const after = Math.min(...at(second.run_id));
+    const before = Math.max(...at(first.run_id));
+    const { items } = unwrap(await subject.rpc.listCapsules(actor, { limit: 10, offset: 0 }));
+    expect(items.map(({ id }) => id)).toEqual([own, late]);
+    expect(items[1]?.seq).toBeGreaterThanOrEqual(before);
+    expect(items[1]?.seq).toBeLessThan(after);
+    expect(items[0]?.seq).toBe(Math.max(...at(second.run_id)));
+  });
+
   it("are kept up to fifty, besides those of forks; another session's is refused", async () => {
     const { subject, runner } = await subjectWith();
     const first = await worked(subject, runner);
