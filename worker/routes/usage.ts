@@ -85,7 +85,7 @@ export function usageRoutes(app: App): void {
     const page = found.slice(0, limit);
     const last = page.at(-1);
     const next: Record<string, string> = found.length > limit && last ? { "x-next-cursor": encodeCursor({ at: last.created_at, id: last.id }) } : {};
-    return c.body(page.map((each) => `${JSON.stringify(each)}\n`).join(""), 200, { "content-type": "application/x-ndjson", ...next });
+    return c.text(page.map((each) => `${JSON.stringify(each)}\n`).join(""), 200, { "content-type": "application/x-ndjson", ...next });
   });
   app.openapi(readPricing, async (c) => c.json(pricingOf(await c.get("records").prices.of(actorOf(c).tenant_id)), 200));
   app.openapi(putPricing, async (c) => {
