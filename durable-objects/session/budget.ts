@@ -60,7 +60,8 @@ export type GatewayInput =
   /** `permission_id` is an unused id, for the one question that a step may ask. */
   | { type: "model.open"; call: ModelCall; permission_id: string }
   | { type: "model.keep"; id: string; via: Via | null }
-  | { type: "model.settle"; report: CallReport; notices: BudgetNotice[] }
+  /** `known`: the stored record of the call's task, which may have ended. */
+  | { type: "model.settle"; report: CallReport; notices: BudgetNotice[]; known?: TaskRecord | null }
   /** A label's or the tenant's budget refused a call that the session had let through: it is taken back. */
   | { type: "model.refused"; id: string; notice: BudgetNotice; ask: boolean; permission_id: string };
 
@@ -167,7 +168,7 @@ export function keepCall(work: Work, { id, via }: Extract<GatewayInput, { type: 
 }
 
 /** A call has ended: counted once, however often it is said. */
-export function settleCall(work: Work, { report, notices }: { report: CallReport; notices: readonly BudgetNotice[] }): void {
+export function settleCall(work: Work, { report, notices, known = null }: { report: CallReport; notices: readonly BudgetNotice[]; known?: TaskRecord | null }): void {
   const { session, gateway } = work.state;
   const call = gateway.calls.find(({ id }) => id === report.id);
   if (!call || !session) return;
@@ -180,7 +181,7 @@ export function settleCall(work: Work, { report, notices }: { report: CallReport
   if (cost.tokens > 0) {
     const { input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd } = report;
     const used: Usage = { input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd };
-    count(work, task_id, used);
+    count(work, task_id, used, known);
     if (session.status !== "terminated") work.log("usage", { ...used, model: report.model, source: "gateway", request_id: report.id, ...(report.estimated && { estimated: true }) }, of);
   }
   if (session.status === "terminated") return;
@@ -201,7 +202,7 @@ function spendOf(work: Work, taskId: string | null, cost: Tally, of: { task_id: 
   });
 }
 
-/** Changes a task that runs or waits; one that has ended stays as it ended. */
+/** Changes a task that runs or waits. */
 function changeTask(work: Work, taskId: string | null, change: (task: TaskRecord) => TaskRecord): void {
   const { running, queue } = work.state;
   if (running?.task.id === taskId) {
@@ -242,9 +243,13 @@ export function refusedAbove(work: Work, { id, notice, ask: asks, permission_id 
   if (asks) ask(work, call, notice, permission_id);
 }
 
-function count(work: Work, taskId: string | null, used: Usage): void {
+function count(work: Work, taskId: string | null, used: Usage, known: TaskRecord | null): void {
   work.set({ usage: plus(work.state.usage, used) });
-  changeTask(work, taskId, (task) => ({ ...task, usage: task.usage ? plus(task.usage, used) : used }));
+  const counted = (task: TaskRecord): TaskRecord => ({ ...task, usage: task.usage ? plus(task.usage, used) : used });
+  const { running, queue } = work.state;
+  const ended = known !== null && known.id === taskId && running?.task.id !== taskId && queue.every(({ id }) => id !== taskId);
+  if (ended) work.do({ kind: "put.task", value: { ...counted(known), version: known.version + 1 } });
+  else changeTask(work, taskId, counted);
 }
 
 /** True where an agent's own report of what it used is already counted, because its calls went through the gateway. */

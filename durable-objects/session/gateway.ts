@@ -66,7 +66,9 @@ export class Gateway {
   }
 
   settle(report: CallReport, notices: BudgetNotice[]): void {
-    this.#engine.feed({ type: "model.settle", report, notices });
+    // The gateway may say a moment after the task's end what its last call cost.
+    const task = this.#engine.state.gateway.calls.find(({ id }) => id === report.id)?.task_id;
+    this.#engine.feed({ type: "model.settle", report, notices, known: task ? this.#engine.tasks.get(task) : null });
   }
 
   refuse(id: string, notice: BudgetNotice, ask: boolean): void {
