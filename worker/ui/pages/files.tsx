@@ -49,7 +49,8 @@ function useManifests(workspaceId: string | null) {
 export function Files() {
   const { query, route } = useLocation();
   const all = ordered.value.map((session) => session.value);
-  const roots = useRoots() ?? [];
+  const known = useRoots();
+  const roots = known ?? [];
   const first = all[0]?.id ?? null;
   const open = roots.find((each) => rootKey(each) === query["root"]) ?? (first === null && query["session"] === undefined ? roots[0] : undefined);
   const id = open ? null : (query["session"] ?? first);
@@ -84,7 +85,8 @@ export function Files() {
       </header>
       {manifests.fault !== null && <p class="hint">Saved states cannot be read: {manifests.fault}</p>}
       {at && to && workspaceId !== null && <ManifestDiff workspaceId={workspaceId} from={at} to={to} />}
-      {!to && source && id !== null && <FileBrowser source={source} path={query["path"] ?? ""} onPath={(path) => go({ path })} />}
+      {query["root"] !== undefined && known === null && <Waiting what="Reading directories" />}
+      {!to && source && id !== null && !(query["root"] !== undefined && known === null) && <FileBrowser source={source} path={query["path"] ?? ""} onPath={(path) => go({ path })} />}
       {open && <HostFiles key={rootKey(open)} open={open} path={query["path"] ?? ""} onPath={(path) => inRoot(rootKey(open), path)} />}
       {id === null && !open && <Empty icon="files" title="No workspace yet"><p>Every session has one. Launch an agent, and its files are here.</p></Empty>}
     </main>
