@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { newId, newChildId, type CarriedPermission, type CommandBody, type RunnerSettings } from "../../sdk/protocol/index.ts";
+import { grantOfRequest, newId, newChildId, type CarriedPermission, type CommandBody, type RunnerSettings } from "../../sdk/protocol/index.ts";
 import { cutJson } from "./bounds.ts";
 import { Gate, type GateOptions, type PermissionEvent } from "./gate.ts";
 
@@ -12,7 +12,7 @@ function setUp(settings: RunnerSettings | null = OPEN, more: Partial<GateOptions
   const events: PermissionEvent[] = [];
   const pending: string[][] = [];
   const gate = new Gate({
-    session_id, place: { workspace: "/w", home: "/h" }, now: () => 0, grants: [], remember: () => {},
+    session_id, place: { workspace: "/w", home: "/h" }, now: () => 0,
     record: (event, ids) => {
       if (event) events.push(event);
       pending.push(ids);
@@ -108,16 +108,48 @@ describe("edit mode", () => {
 });
 
 describe("an approval for the session", () => {
-  it("is remembered, also by the runner's next life", async () => {
-    const remembered: unknown[] = [];
-    const first = setUp(OPEN, { remember: (grants) => void (remembered[0] = grants) });
+  it("holds for calls like it in this runner and in the next one, which the session tells of it, until it is taken back", async () => {
+    const first = setUp();
     const answered = first.gate.check(bash("touch a"));
-    first.answer(first.asked()[0]?.permission_id ?? "", { scope: "session" });
+    const [request] = first.asked();
+    expect(request?.keys).toEqual(["touch"]);
+    first.answer(request?.permission_id ?? "", { scope: "session" });
     expect(await answered).toEqual({ allow: true });
     first.gate.turnEnds();
     expect(await first.gate.check(bash("touch b"))).toEqual({ allow: true });
-    const second = setUp(OPEN, { grants: remembered[0] as never });
+    const grant = request && grantOfRequest(request);
+    if (!grant) throw new Error("the request says what it covers");
+    const second = setUp({ ...OPEN, grants: [grant] });
     expect(await second.gate.check(bash("touch c"))).toEqual({ allow: true });
+    second.gate.update({ ...OPEN, grants: [] }, true);
+    void second.gate.check(bash("touch d"));
+    expect(second.asked()).toHaveLength(1);
+  });
+
+  it("covers the identical call only where that is critical, and nothing where the request cannot hold it", async () => {
+    const { gate, asked, answer } = setUp();
+    void gate.check(bash("rm -rf /"));
+    const [request] = asked();
+    expect(request?.keys).toBeNull();
+    answer(request?.permission_id ?? "", { scope: "session" });
+    expect(await gate.check(bash("rm -rf /"))).toEqual({ allow: true });
+    void gate.check(bash("rm -rf /etc"));
+    void gate.check(bash(`rm -rf ${"x".repeat(20_000)}`));
+    void gate.check({ tool: "t".repeat(300), input: {} });
+    expect(asked().slice(1).map((each) => grantOfRequest(each) === null)).toEqual([false, true, true]);
+    answer(asked()[3]?.permission_id ?? "", { scope: "session" });
+    void gate.check({ tool: "t".repeat(300), input: {} });
+    expect(asked()).toHaveLength(5);
+  });
+
+  it("for the turn goes on with an interrupted turn, and ends with it", async () => {
+    const { gate, asked } = setUp();
+    gate.turnBegins([], [{ tool: "Bash", risk: "medium", keys: ["touch"], input: "" }]);
+    expect(await gate.check(bash("touch a"))).toEqual({ allow: true });
+    gate.turnEnds();
+    gate.turnBegins([]);
+    void gate.check(bash("touch a"));
+    expect(asked()).toHaveLength(1);
   });
 });
 

@@ -7,6 +7,7 @@ import { newChildId } from "../../sdk/protocol/ids.ts";
 import type { CommandBody, RunnerSettings } from "../../sdk/protocol/runner-link.ts";
 import type { Json } from "../../sdk/protocol/values.ts";
 import type { GateAnswer, GateCall } from "../adapters/adapter.ts";
+import { grantKeys, MAX_GRANT_CHARS } from "../../sdk/protocol/approval.ts";
 import { cut, cutJson } from "./bounds.ts";
 
 type Answer = Extract<CommandBody, { kind: "permission.answer" }>;
@@ -18,9 +19,6 @@ export interface GateOptions {
   now: () => number;
   /** Journals a permission event of the current run (or none), together with the ids that now wait. */
   record: (event: PermissionEvent | null, pending: string[]) => void;
-  /** Grants that an earlier life of this runner was given. */
-  grants: readonly Grant[];
-  remember: (grants: readonly Grant[]) => void;
 }
 
 interface Asked {
@@ -35,7 +33,8 @@ export class Gate {
   #fault = "the session has not sent its rules yet";
   /** Given by `turn` approvals and gone with the run. */
   #turn: Grant[] = [];
-  #session: Grant[];
+  /** The session has them, too, and says them again to every runner and after every break of the link. */
+  #session: Grant[] = [];
   /** A run has ended since edit mode was set to `turn`. */
   #turnSpent = false;
   /** Questions and answers of the interrupted turn that the run goes on with, until the agent asks again. */
@@ -45,7 +44,6 @@ export class Gate {
 
   constructor(options: GateOptions) {
     this.#options = options;
-    this.#session = [...options.grants];
   }
 
   /** Why the gate cannot do its work; null where it can. */
@@ -53,9 +51,10 @@ export class Gate {
     return this.#settings === null ? this.#fault : null;
   }
 
-  /** A run begins. */
-  turnBegins(carried: readonly CarriedPermission[]): void {
+  /** A run begins; `grants`: given to the interrupted turn that it goes on with. */
+  turnBegins(carried: readonly CarriedPermission[], grants: readonly Grant[] = []): void {
     this.#carried = [...carried];
+    this.#turn = [...grants];
     this.#left = false;
   }
 
@@ -68,6 +67,7 @@ export class Gate {
   update(settings: RunnerSettings | null, changed: boolean): void {
     if (changed || settings?.edit_mode !== "turn") this.#turnSpent = false;
     this.#settings = settings;
+    if (settings?.grants) this.#session = [...settings.grants];
     if (settings === null) this.#fault = "the session's rules do not parse";
   }
 
@@ -101,7 +101,7 @@ export class Gate {
     this.#asked.set(id, { call, answer: resolve });
     const data = {
       permission_id: id, tool: toolName(call.tool), input: value, summary: cut(decision.summary, 8_192), risk: decision.risk, reasons: reasons.slice(0, 20),
-      ...(call.call_id !== undefined && { call_id: cut(call.call_id, 200) }),
+      ...(call.call_id !== undefined && { call_id: cut(call.call_id, 200) }), ...this.#keys(call),
     };
     this.#options.record(carried ? null : { type: "permission.requested", data }, [...this.#asked.keys()]);
     const withdraw = () => this.#withdraw(id, "the question was taken back");
@@ -155,12 +155,14 @@ export class Gate {
 
   #grant(call: GateCall, scope: "turn" | "session"): void {
     const grant = grantOf(call, this.#options.place);
-    if (grant === null) return;
-    if (scope === "turn") this.#turn.push(grant);
-    else {
-      this.#session.push(grant);
-      this.#options.remember(this.#session);
-    }  }
+    if (grant !== null && sayable(grant)) (scope === "turn" ? this.#turn : this.#session).push(grant);
+  }
+
+  /** What an approval with a scope would cover, for the session to remember. */
+  #keys(call: GateCall): { keys?: string[] | null } {
+    const grant = grantOf(call, this.#options.place);
+    return grant !== null && sayable(grant) ? { keys: grant.keys } : {};
+  }
 
   #withdraw(id: string, reason: string): void {
     const asked = this.#asked.get(id);
@@ -171,6 +173,11 @@ export class Gate {
     this.#options.record({ type: "permission.withdrawn", data: { permission_id: id } }, [...this.#asked.keys()]);
     asked.answer(deny(reason));
   }
+}
+
+/** The request can hold it as it is: what the session cannot remember, this runner does not either. */
+function sayable({ tool, keys, input }: Grant): boolean {
+  return toolName(tool) === tool && input.length <= MAX_GRANT_CHARS && (keys === null || grantKeys.safeParse(keys).success);
 }
 
 /** A tool's name as a request holds it. */

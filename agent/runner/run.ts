@@ -73,7 +73,7 @@ export class Run {
     const { journal } = this.#parts;
     journal.setRun({ run_id: start.run_id, agents: [], conversation: start.conversation, pending: [] });
     this.#clock = new RunClock(start.timeout_seconds * 1_000, () => this.cancel("timeout", TIMEOUT_GRACE_SECONDS, `it took longer than ${start.timeout_seconds} s`));
-    this.#parts.gate.turnBegins(start.carried ?? []);
+    this.#parts.gate.turnBegins(start.carried ?? [], start.grants);
     this.#parts.capsules?.runBegins();
     let end: RunEnd;
     try {

@@ -40,8 +40,6 @@ export function createService({ spec, journal, adapter, now, log, version }: Ser
     session_id: spec.session_id,
     place: { workspace: spec.workspace, home: spec.home, forbidden: [spec.state, join(spec.home, OWN)] },
     now,
-    grants: journal.grants,
-    remember: (grants) => journal.setGrants(grants),
     record(event, pending) {
       const { run } = journal;
       const start = journal.starts.find(({ run_id }) => run_id === run?.run_id);

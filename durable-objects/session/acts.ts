@@ -8,7 +8,7 @@ import { SESSION, T0, type Simulation } from "./simulation.ts";
 type Act = [string, number, number];
 export const act = fc.tuple(
   fc.constantFrom(
-    "task", "task", "retrying task", "cancel", "retry", "execute", "ask", "ask", "answer", "withdraw", "update", "key", "terminate", "grant", "grant", "stale grant", "queue", "refuse",
+    "task", "task", "retrying task", "cancel", "retry", "execute", "ask", "ask", "answer", "withdraw", "update", "take back", "key", "terminate", "grant", "grant", "stale grant", "queue", "refuse",
     "wanted", "spawned", "spawn failed", "spawn refused", "renew", "up", "up", "up", "down", "stopped", "gone", "broken", "call failed", "call done", "running", "completed", "completed",
     "failed", "lost", "timed out", "suspend", "suspend", "suspend as", "resume", "resume from", "capsule", "capsule", "capsule", "sync failed", "held", "held", "hold failed", "fallback", "thawed", "thaw gone", "synced",
     "restored", "restored", "restore failed", "run suspended", "long silence", "other run", "stale journal", "ack", "wake", "tick", "tick", "deadline", "deadline",
@@ -33,9 +33,10 @@ export function perform(world: Simulation, [name, n, k]: Act): void {
     "retry": () => world.change("task.retry", pick),
     "execute": () => world.change("task.execute", pick),
     "ask": () => state.running && world.asks(),
-    "answer": () => world.answer(permission, k % 2 ? "approved" : "denied"),
+    "answer": () => world.answer(permission, k % 4 ? "approved" : "denied", (["once", "turn", "session"] as const)[k % 3]),
     "withdraw": () => known && world.journal({ at: "", type: "permission.withdrawn", data: { permission_id: permission } }),
     "update": () => world.feed({ type: "session.update", patch: { edit_mode: "turn" } }),
+    "take back": () => world.feed({ type: "session.update", patch: { approvals: [...world.permissions.keys()].filter((_, i) => (n >> i % 16) % 2 === 0) } }),
     "key": () => world.feed({ type: "session.update", patch: { has_api_key: true } }),
     "terminate": () => k === 0 && n % 5 === 0 && world.feed({ type: "session.terminate", by: "anna" }),
     "grant": () => world.grant(),

@@ -42,6 +42,27 @@ describe("what callers ask", () => {
     expect((await subject.log({ types: ["permission.requested", "permission.answered"] })).map(({ type }) => type)).toEqual(["permission.requested", "permission.requested", "permission.answered", "permission.answered"]);
   });
 
+  it("keeps what was approved for the session: the next runner hears of it, clients see it, and can take it back", async () => {
+    const subject = await new Subject().create();
+    const runner = await subject.runner();
+    await subject.task();
+    const run = await runner.start();
+    const id = newChildId("permission", subject.id, 1);
+    runner.events(run, ask(id));
+    await runner.acked();
+    await subject.rpc.approvePermission(actor, id, { scope: "session" });
+    await subject.evict();
+    expect((await subject.session()).approvals).toMatchObject([{ permission_id: id, scope: "session", tool: "Bash", keys: null, summary: "rm x", by: actor.key_id }]);
+    const again = await subject.dial(runner.spec);
+    again.send({ ...again.hello(), journal: { first: runner.journal + 1, last: runner.journal }, last_command: 1, run_id: run.run_id });
+    expect(await again.until((frame) => frame.type === "welcome")).toMatchObject({ settings: { grants: [{ tool: "Bash", risk: "critical", keys: null, input: '{"command":"rm x"}' }] } });
+    expect(await subject.rpc.update(actor, { approvals: [] })).toMatchObject({ ok: true, value: { approvals: [] } });
+    expect(await again.command("settings")).toMatchObject({ settings: { grants: [] } });
+    const old = await subject.dial(runner.spec);
+    old.send({ ...old.hello(2), journal: { first: runner.journal + 1, last: runner.journal }, last_command: 3, run_id: run.run_id });
+    expect(await old.until((frame) => frame.type === "welcome")).not.toHaveProperty("settings.grants");
+  });
+
   it("takes 1,000 permission requests at once, and denies the next in words", async () => {
     const subject = await new Subject().create();
     const runner = await subject.runner();

@@ -266,5 +266,5 @@ export function status(status: "running" | "completed" | "failed" | "canceled" |
   return { at, type: "run.status", data: { status, ...more } };
 }
 export function ask(permissionId: string): EventItem {
-  return { at, type: "permission.requested", data: { permission_id: permissionId, tool: "Bash", input: { command: "rm x" }, summary: "rm x", risk: "critical", reasons: ["deletes"] } };
+  return { at, type: "permission.requested", data: { permission_id: permissionId, tool: "Bash", input: { command: "rm x" }, summary: "rm x", risk: "critical", reasons: ["deletes"], keys: null } };
 }

@@ -1,6 +1,7 @@
 /** Owns the session's own life in the machine: create, update, terminate. */
 
 import type { SessionArchive } from "../../sdk/protocol/index.ts";
+import { keepOnly, NO_APPROVALS } from "./approvals.ts";
 import { discard, requestLease, stopRunner } from "./attachment.ts";
 import { setCaps } from "./budget.ts";
 import { orderOf } from "./capsules.ts";
@@ -48,7 +49,7 @@ export function updateSession(work: Work, { patch }: Extract<Input, { type: "ses
   const { session } = work.state;
   if (!session) return;
   if (session.status === "terminated") return work.refuse("conflict", "the session has ended", { status: "terminated" });
-  const { rules, has_api_key, budget, agent_config, ...given } = patch;
+  const { rules, approvals, has_api_key, budget, agent_config, ...given } = patch;
   if (given.lifecycle_mode !== undefined && session.lifecycle_mode === "scheduled") return work.refuse("conflict", "the session lives by its schedule; delete that and keep the session to change this", { lifecycle_mode: "scheduled", schedule_id: work.state.schedule?.id ?? null });
   if (budget !== undefined) setCaps(work, budget);
   const { edit_mode } = given;
@@ -62,7 +63,8 @@ export function updateSession(work: Work, { patch }: Extract<Input, { type: "ses
     },
     ...(rules !== undefined && { rules }),
   });
-  if ((edit_mode !== undefined || rules !== undefined) && work.state.attachment?.met) work.command({ kind: "settings" });
+  const takenBack = approvals !== undefined && keepOnly(work, approvals);
+  if ((edit_mode !== undefined || rules !== undefined || takenBack) && work.state.attachment?.met) work.command({ kind: "settings" });
   // A runner gets the key when it starts, so the one that is there is replaced as soon as nothing runs.
   if (has_api_key && work.state.attachment?.runner_id) work.attach({ retire: "the session was given a new model key" });
 }
@@ -78,6 +80,7 @@ export function terminateSession(work: Work, by: string): void {
     if (attachment) work.command({ kind: "task.cancel", run_id: wasRunning.run.id, why: "canceled", grace_seconds: 2 });
     abandonRun(work, "canceled", error);
   }
+  work.set({ approvals: NO_APPROVALS });
   setStatus(work, "terminated", `terminated by ${by}`);
   if (work.state.session) work.set({ session: { ...work.state.session, ended_at: work.at } });
   if (work.state.suspending) work.set({ suspending: null });

@@ -1,6 +1,7 @@
 /** Owns permission requests in the machine: asked by the runner, answered by people, canceled when nobody waits for the answer any more. */
 
 import { MAX_PENDING_PERMISSIONS, type EventData, type Permission } from "../../sdk/protocol/index.ts";
+import { remember } from "./approvals.ts";
 import { budgetAnswered } from "./budget.ts";
 import { wake } from "./session.ts";
 import type { Input, PendingPermission } from "./state.ts";
@@ -9,12 +10,12 @@ import type { Work } from "./work.ts";
 /** The runner asks. One more than can wait is denied at once, in words that the agent sees. */
 export function permissionRequested(work: Work, data: EventData<"permission.requested">): void {
   const { running, permissions, session } = work.state;
-  const { permission_id: id, tool, input, summary, risk, reasons } = data;
+  const { permission_id: id, tool, input, summary, risk, reasons, keys } = data;
   if (!running || !session || permissions.some((pending) => pending.id === id)) return;
   const { run, task } = running;
   const value: Permission = {
     id, session_id: session.id, task_id: task.id, run_id: run.id, tenant_id: session.tenant_id, status: "pending", tool, input, summary, risk, reasons,
-    decision: null, created_at: work.at, ended_at: null, version: 1,
+    ...(keys !== undefined && { keys }), decision: null, created_at: work.at, ended_at: null, version: 1,
   };
   work.do({ kind: "put.permission", value });
   const pending = { id, run_id: run.id, task_id: task.id };
@@ -37,6 +38,7 @@ export function permissionAnswered(work: Work, { id, decision, actor, reason, sc
   }
   work.set({ permissions: work.state.permissions.filter((permission) => permission !== pending) });
   decide(work, pending, decision, { by: actor.key_id, by_name: actor.key_name, reason, scope, at: work.at });
+  if (decision === "approved" && scope !== "once" && known) remember(work, known, scope, actor);
   wake(work);
   if (work.state.gateway.question?.permission_id === id) {
     budgetAnswered(work, decision, caps ?? null, reason);

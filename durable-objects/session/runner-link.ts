@@ -1,8 +1,9 @@
 /** Owns the runner's hibernatable socket: who may open it, its hello, its journal in, commands and acknowledgements out. */
 
 import {
-  CLOSE, equalConstantTime, fail, Failure, hashToken, PING, PONG, RUNNER_LINK_VERSION, understands, type CarriedPermission, type ErrorBody, type Hello, type ObjectFrame, type RunnerFrame,
+  CLOSE, equalConstantTime, fail, Failure, hashToken, PING, PONG, RUNNER_LINK_VERSION, understands, type CarriedPermission, type ErrorBody, type Hello, type ObjectFrame, type RunnerFrame, type RunnerSettings,
 } from "../../sdk/protocol/index.ts";
+import { grantsOf } from "./approvals.ts";
 import { CAPSULE_VERSION } from "./attachment.ts";
 import type { Engine } from "./engine.ts";
 import { Hostile, hostile, Intake } from "./intake.ts";
@@ -141,7 +142,7 @@ export class RunnerLink {
   }
 
   #hello(socket: WebSocket, memory: Memory, frame: Hello): void {
-    const { attachment, session, position, rules, commands } = this.#engine.state;
+    const { attachment, session, position, commands } = this.#engine.state;
     if (!attachment || !session) throw hostile("epoch", "this attachment is over", CLOSE.stale);
     if (!understands(RUNNER_LINK_VERSION, frame.version)) throw hostile("version", `expected ${RUNNER_LINK_VERSION - 1} or ${RUNNER_LINK_VERSION}`, CLOSE.version);
     if (frame.session_id !== session.id) throw hostile("session_id", "another session's");
@@ -159,7 +160,7 @@ export class RunnerLink {
     for (const other of this.#sockets()) if (other !== socket) this.#close(other, CLOSE.replaced, "another connection took over");
     this.#engine.feed({ type: "link.up", epoch: frame.epoch, last_command: frame.last_command, version: frame.version, continues: frame.continues ?? false });
     this.#remember(socket, { ...memory, version: frame.version });
-    this.#send(socket, [{ type: "welcome", version: frame.version, epoch: frame.epoch, last: position, settings: { edit_mode: session.edit_mode, rules: [...rules] } }]);
+    this.#send(socket, [{ type: "welcome", version: frame.version, epoch: frame.epoch, last: position, settings: this.#settings(frame.version) }]);
     this.push();
   }
 
@@ -177,15 +178,20 @@ export class RunnerLink {
 
   /** What is large is joined here; what came with version 3 is left out for a runner that would refuse it. */
   #frameOf({ id, epoch, body }: CommandRecord, version: number): ObjectFrame {
-    const { session, rules } = this.#engine.state;
+    const { approvals } = this.#engine.state;
     if (body.kind === "task.start") {
       const { notice, interrupted, carried, ...rest } = body;
       const { attachments } = this.#engine.tasks.get(body.task_id) ?? {};
-      const more = version < CAPSULE_VERSION ? {} : { ...(notice !== undefined && { notice }), ...(interrupted && { interrupted }), ...(carried && { carried: this.#carried(carried) }), ...(attachments && { attachments }) };
+      const more = version < CAPSULE_VERSION ? {} : { ...(notice !== undefined && { notice }), ...(interrupted && { interrupted }), ...(carried && { carried: this.#carried(carried) }), ...(attachments && { attachments }), ...(interrupted && approvals.turn.length > 0 && { grants: grantsOf(approvals.turn) }) };
       return { type: "command", id, epoch, body: { ...rest, ...more, prompt: this.#engine.tasks.prompt(body.task_id) } };
     }
-    if (body.kind === "settings") return { type: "command", id, epoch, body: { kind: "settings", settings: { edit_mode: session?.edit_mode ?? "off", rules: [...rules] } } };
+    if (body.kind === "settings") return { type: "command", id, epoch, body: { kind: "settings", settings: this.#settings(version) } };
     return { type: "command", id, epoch, body };
+  }
+
+  #settings(version: number): RunnerSettings {
+    const { session, rules, approvals } = this.#engine.state;
+    return { edit_mode: session?.edit_mode ?? "off", rules: [...rules], ...(version >= CAPSULE_VERSION && { grants: grantsOf(approvals.session) }) };
   }
 
   #carried(ids: readonly string[]): CarriedPermission[] {

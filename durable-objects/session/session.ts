@@ -1,6 +1,7 @@
 /** Owns the session's record in the machine: its status, its version, and how clients see it. */
 
 import type { AttachedRunner, Session, Suspension } from "../../sdk/protocol/index.ts";
+import { approvalsOf } from "./approvals.ts";
 import { sessionBudget } from "./budget.ts";
 import type { Attachment, SessionRecord, State } from "./state.ts";
 import type { Work } from "./work.ts";
@@ -45,6 +46,7 @@ export function sessionOf(state: State, lastSeq: number): Session | null {
   return {
     ...session,
     rules: [...state.rules],
+    approvals: approvalsOf(state),
     suspension: suspensionOf(state),
     interrupted: (state.queue[0]?.interrupted ?? null) !== null,
     runner: session.status === "terminated" ? null : runnerOf(state.session, state.attachment),
@@ -62,7 +64,7 @@ export function versionSession(before: State, work: Work): void {
   const { state } = work;
   if (!state.session) return;
   const changed =
-    before.session !== state.session || before.rules !== state.rules || before.usage !== state.usage || before.queue.length !== state.queue.length ||
+    before.session !== state.session || before.rules !== state.rules || before.approvals !== state.approvals || before.usage !== state.usage || before.queue.length !== state.queue.length ||
     before.running?.task.id !== state.running?.task.id || before.permissions.length !== state.permissions.length ||
     before.gateway.caps !== state.gateway.caps || before.suspending !== state.suspending || before.attachment?.runner_id !== state.attachment?.runner_id || before.attachment?.state !== state.attachment?.state || before.attachment?.spawned !== state.attachment?.spawned;
   if (!changed) return;

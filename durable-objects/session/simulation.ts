@@ -1,7 +1,7 @@
 /** Owns a world around the machine for its tests: it carries effects out in memory, plays the objects beside it, and checks what must always hold. */
 
 import {
-  newChildId, newId, PLAIN_OFFER, RUN_ENDED, sessionCreate, TASK_ENDED, taskCreate, type Capsule, type EventItem, type LifecycleMode, type Permission, type Run, type SessionCreate, type SuspendOffer, type SuspendStrategy, type Task,
+  MAX_GRANTS, newChildId, newId, PLAIN_OFFER, RUN_ENDED, sessionCreate, TASK_ENDED, taskCreate, type Capsule, type EventItem, type LifecycleMode, type Permission, type Run, type Scope, type SessionCreate, type SuspendOffer, type SuspendStrategy, type Task,
   type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import type { Actor } from "../rpc.ts";
@@ -49,6 +49,8 @@ export class Simulation {
   readonly answered: Call[] = [];
   last: Effect[] = [];
   readonly released = new Set<number>();
+  /** What people approved beyond a call, as far as it should hold. */
+  #approved: { turn: string[]; session: string[] } = { turn: [], session: [] };
   #retrying: string | null = null;
 
   constructor(input: Partial<SessionCreate> = {}, lifecycle_mode: LifecycleMode = input.lifecycle_mode ?? "on_demand") {
@@ -71,10 +73,12 @@ export class Simulation {
     const before = this.state;
     if (input.type === "call.done") for (const { key, call } of before.chores) if (key === input.key && call.kind === "lease.release") this.released.add(call.epoch);
     this.#retrying = input.type === "task.retry" ? input.id : null;
+    if (input.type === "session.update" && input.patch.approvals) for (const scope of ["turn", "session"] as const) this.#approved[scope] = this.#approved[scope].filter((id) => input.patch.approvals?.includes(id));
     const { state, effects } = step(before, input, this.now, newChildId("run", SESSION, this.now));
     this.state = state;
     this.last = effects;
     for (const effect of effects) this.#carry(effect, before);
+    if (state.session?.status === "terminated") this.#approved = { turn: [], session: [] };
     this.check();
     return this;
   }
@@ -95,9 +99,13 @@ export class Simulation {
   change(type: "task.cancel" | "task.retry" | "task.execute", id: string): this {
     return this.feed({ type, id, by: "anna", known: this.tasks.get(id) ?? null });
   }
-  answer(id: string, decision: "approved" | "denied" = "approved"): this {
-    if (this.permissions.get(id)?.status === "pending") this.answers.set(id, decision);
-    return this.feed({ type: "permission.answer", id, decision, actor: ACTOR, reason: null, scope: "once", known: this.permissions.get(id) ?? null });
+  answer(id: string, decision: "approved" | "denied" = "approved", scope: Scope = "once"): this {
+    const known = this.permissions.get(id) ?? null;
+    if (known?.status === "pending") {
+      this.answers.set(id, decision);
+      if (decision === "approved" && scope !== "once") this.#approved[scope].push(id);
+    }
+    return this.feed({ type: "permission.answer", id, decision, actor: ACTOR, reason: null, scope, known });
   }
 
   grant(epoch = this.state.counters.epoch): this {
@@ -151,7 +159,7 @@ export class Simulation {
     return this.journal({ at: new Date(this.now).toISOString(), type: "run.status", data: { status, ...more } });
   }
   asks(id = newChildId("permission", SESSION, this.now)): string {
-    this.journal({ at: new Date(this.now).toISOString(), type: "permission.requested", data: { permission_id: id, tool: "Bash", input: {}, summary: "rm", risk: "critical", reasons: [] } });
+    this.journal({ at: new Date(this.now).toISOString(), type: "permission.requested", data: { permission_id: id, tool: "Bash", input: {}, summary: "rm", risk: "medium", reasons: [], keys: [id] } });
     return id;
   }
 
@@ -215,6 +223,8 @@ export class Simulation {
       case "command": {
         must(effect.command.epoch === this.state.counters.epoch || before.attachment?.epoch === effect.command.epoch, "no command of an old epoch");
         must(!over, "no command once the session has ended");
+        const { body } = effect.command;
+        if (body.kind === "task.start" && !body.interrupted) this.#approved.turn = [];
         return;
       }
       case "call": {
@@ -229,6 +239,7 @@ export class Simulation {
     must(!old || old.version < task.version, "versions of a task grow");
     if (old && TASK_ENDED.has(old.status)) must(this.#retrying === task.id && task.status === "pending", "a task ends once");
     if (old?.status === "pending" && task.status !== "pending" && task.status !== "running") must(TASK_ENDED.has(task.status), "a task's status is known");
+    if (task.status !== "running" && (old?.status === "running" || old?.interrupted) && !task.interrupted) this.#approved.turn = [];
     this.tasks.set(task.id, task);
   }
 
@@ -248,6 +259,10 @@ export class Simulation {
     if (interrupted) must(permissions.every(({ id }) => interrupted.permissions.includes(id) || interrupted.permissions.length === 100), "an interrupted turn carries its questions");
     must([...this.permissions.values()].filter(({ status }) => status === "pending").length === permissions.length, "a permission is pending or decided");
     must(commands.every(({ id, epoch }, i) => epoch === attachment?.epoch && (i === 0 || (commands[i - 1]?.id ?? 0) < id) && id < attachment.next_command), "commands count up, and are the attachment's");
+    for (const scope of ["turn", "session"] as const) {
+      const [held, given] = [this.state.approvals[scope].map(({ permission_id }) => permission_id), this.#approved[scope].slice(-MAX_GRANTS)];
+      must(held.join() === given.join(), `what was approved for the ${scope} holds as long, and no longer: ${held.join()} instead of ${given.join()}`);
+    }
     must(!attachment || attachment.epoch === counters.epoch, "the attachment is the last epoch's");
     must(!running || attachment !== null, "what runs has a runner");
     const { suspending } = this.state;

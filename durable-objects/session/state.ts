@@ -5,6 +5,7 @@ import type {
   SessionArchive, SessionCreate, SessionPatch, SessionResume, Spawned, SuspendCause, Suspended, SuspendOffer, SuspendStrategy, Task, TaskCreate, Usage,
 } from "../../sdk/protocol/index.ts";
 import type { Actor } from "../rpc.ts";
+import { NO_APPROVALS, type Approvals } from "./approvals.ts";
 import { NO_GATEWAY, type GatewayInput, type GatewayState } from "./budget.ts";
 import type { ScheduleInput, ScheduleRecord } from "./schedule.ts";
 
@@ -215,6 +216,8 @@ export interface State {
   queue: readonly TaskRecord[];
   running: Running | null;
   permissions: readonly PendingPermission[];
+  /** What people approved beyond a single call. */
+  approvals: Approvals;
   attachment: Attachment | null;
   /** Last number of the runner's journal that is in the log. */
   position: number;
@@ -236,7 +239,7 @@ export interface State {
 export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: null };
 
 export const EMPTY: State = {
-  session: null, rules: [], usage: NO_USAGE, queue: [], running: null, permissions: [], attachment: null, position: 0, commands: [], chores: [],
+  session: null, rules: [], usage: NO_USAGE, queue: [], running: null, permissions: [], approvals: NO_APPROVALS, attachment: null, position: 0, commands: [], chores: [],
   counters: { epoch: 0, order: 0, failures: 0, retry_at: null, trouble: null, idle_since: null },
   suspending: null, capsule: null, restore: null, before: null, gateway: NO_GATEWAY, schedule: null,
 };
@@ -272,6 +275,7 @@ export type Input =
   | { type: "spawn.answered"; runner_id: string; answer: Spawned }
   /** The token of a spawn that is to be repeated is gone with the memory that held it. */
   | { type: "spawn.renewed"; runner_id: string; new_runner_id: string; token_hash: string; gateway?: GatewayAccess }
+  | { type: "runner.drain"; by: string }
   | { type: "runner.gone"; epoch: number; runner_id: string; reason: string }
   | { type: "host.suspended"; runner_id: string; answer: Suspended }
   | { type: "host.resumed"; runner_id: string; answer: Resumed }

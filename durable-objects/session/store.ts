@@ -27,7 +27,7 @@ const many = (rows: Rows): unknown[] => rows.toArray().map(({ value }): unknown 
 const one = (rows: Rows): unknown => many(rows)[0] ?? null;
 
 /** Slices are stored as a whole, each when it is another object than before. */
-const SLICES = ["session", "rules", "usage", "running", "attachment", "position", "chores", "counters", "suspending", "capsule", "restore", "before", "gateway", "schedule"] as const;
+const SLICES = ["session", "rules", "usage", "running", "approvals", "attachment", "position", "chores", "counters", "suspending", "capsule", "restore", "before", "gateway", "schedule"] as const;
 
 export class States {
   readonly #sql: Sql;

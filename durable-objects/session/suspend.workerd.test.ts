@@ -108,11 +108,14 @@ describe("a suspended session", () => {
     const start = await second.command("task.start");
     expect(start).toMatchObject({ task_id: task, attempt: 2, interrupted: true, conversation: "c2", notice: expect.stringContaining("big.iso: over the quota") });
     expect(start.carried).toMatchObject([{ permission_id: asked, status: "pending", tool: "Bash" }, { permission_id: answered, status: "approved", scope: "turn", reason: "yes" }]);
+    expect(start.grants).toEqual([{ tool: "Bash", risk: "critical", keys: null, input: '{"command":"rm x"}' }]);
     expect(await subject.session()).toMatchObject({ status: "active", pending_permissions: 1, interrupted: false, host_id: subject.fakes.hostId });
     await subject.rpc.denyPermission(actor, asked, {});
     expect(await second.command("permission.answer")).toMatchObject({ permission_id: asked, run_id: start.run_id, decision: "denied" });
     second.events(start, status("completed"));
-    expect((await second.command("task.start", 2)).task_id).toBe(next);
+    const later = await second.command("task.start", 2);
+    expect(later.task_id).toBe(next);
+    expect(later).not.toHaveProperty("grants");
   });
 
   it("keeps a question that nobody answers pending with its id, and suspends after its silence", async () => {

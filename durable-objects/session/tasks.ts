@@ -2,6 +2,7 @@
 
 import { MAX_QUEUED_TASKS, TASK_ENDED, type EventData, type Run, type RunError, type TaskStatus, type Usage } from "../../sdk/protocol/index.ts";
 import { backoff } from "../base/deadlines.ts";
+import { endTurnApprovals } from "./approvals.ts";
 import { awaitsBudget, newTaskBudget, putOff } from "./budget.ts";
 import { continuable, interruptRun, takeOver } from "./interruption.ts";
 import { cancelPermissions, dropQuestion } from "./permissions.ts";
@@ -103,6 +104,7 @@ export function dispatch(work: Work): void {
   if (!head || !attachment || !session) return;
   const interrupted = head.interrupted && continuable(head.interrupted, attachment.host_id) ? head.interrupted : null;
   if (head.interrupted && !interrupted && !startOver(work, head)) return;
+  if (!interrupted) endTurnApprovals(work);
   const run = newRun(work, head, "assigned");
   const task: TaskRecord = {
     ...head, status: "running", attempts: run.attempt, run_id: run.id, waiting_for: null, next_attempt_at: null, started_at: head.started_at ?? work.at,
@@ -205,6 +207,7 @@ function endRun(work: Work, status: Run["status"], outcome: Outcome): void {
   if (status !== "lost") work.set({ session: { ...session, last_run_id: running.run.id } });
   const run: Run = { ...running.run, status, exit_code: outcome.exit_code ?? null, error: outcome.error, ended_at: work.at, version: running.run.version + 1 };
   cancelPermissions(work, "its run has ended");
+  endTurnApprovals(work);
   work.set({ running: null });
   work.do({ kind: "put.run", value: run });
   work.attach({ idle_since: work.now });
@@ -239,7 +242,10 @@ function endTask(work: Work, task: TaskRecord, status: TaskStatus, { error, exit
     ...task, status, error: status === "completed" ? null : error, exit_code, result, conversation, waiting_for: null, next_attempt_at: null, ended_at: work.at, interrupted: null,
     version: task.version + 1,
   };
-  if (task.interrupted) cancelPermissions(work, "its task has ended");
+  if (task.interrupted) {
+    cancelPermissions(work, "its task has ended");
+    endTurnApprovals(work);
+  }
   dropQuestion(work, task.id);
   work.do({ kind: "put.task", value });
   work.log("task.status", { status, attempt: task.attempts, error: value.error, reason: null }, { task_id: task.id, run_id: task.run_id });
@@ -266,6 +272,7 @@ export function dropInterruption(work: Work, reason: string): void {
   const head = work.state.queue[0];
   if (!head?.interrupted) return;
   cancelPermissions(work, reason);
+  endTurnApprovals(work);
   replaceQueued(work, head, { interrupted: null });
 }
 

@@ -1,19 +1,12 @@
 /** Owns the decision on one tool call: its risk, the rules (last match wins), edit mode and earlier approvals. */
 
-import * as z from "zod";
-import { risk, verdict, type EditMode, type Risk, type Rule, type Verdict } from "./policy.ts";
+import { MAX_GRANT_CHARS, type Grant } from "./approval.ts";
+import { verdict, type EditMode, type Risk, type Rule, type Verdict } from "./policy.ts";
 import { classify, type Call, type Classified, type Place } from "./risk.ts";
 import { worse } from "./risk-paths.ts";
 
+export type { Grant } from "./approval.ts";
 export type { Call, Place } from "./risk.ts";
-
-/**
- * What an approval with a scope covers: the same tool, of no higher risk, where every part has a key among `keys`
- * (program and subcommand of each simple command; the host of a fetch; any path for edits inside the workspace).
- * Where `keys` is null, and for critical calls always, only the identical `input` (as JSON) is covered.
- */
-export const grant = z.object({ tool: z.string(), risk, keys: z.array(z.string()).nullable(), input: z.string() });
-export type Grant = z.infer<typeof grant>;
 
 export interface Policy {
   rules: readonly Rule[];
@@ -30,9 +23,6 @@ export interface Decision {
   /** The rule that decided, where one did. */
   rule?: Rule;
 }
-
-/** Inputs beyond this are not remembered, and so asked again. */
-const MAX_GRANT_CHARS = 16_384;
 
 /**
  * Decides on a call. Without a rule: low is allowed, medium and high are asked (unless edit mode or an earlier approval covers them), critical is asked.

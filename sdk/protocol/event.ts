@@ -1,6 +1,7 @@
 /** Owns the events of a session's log: their types, their data, and the block in which they travel and are stored. */
 
 import * as z from "zod";
+import { grantKeys } from "./approval.ts";
 import { attachment } from "./attachment.ts";
 import { budgetNotice } from "./budget.ts";
 import { capsuleWhy, leftOut, receipt, treeSummary } from "./capsule.ts";
@@ -41,7 +42,7 @@ export const eventData = {
     conversation: z.string().max(500).nullable().optional(),
     pid: z.number().int().optional(),
   }),
-  "permission.requested": toolCall.extend({ permission_id: idOf("permission"), call_id: z.string().max(200).optional() }),
+  "permission.requested": toolCall.extend({ permission_id: idOf("permission"), call_id: z.string().max(200).optional(), keys: grantKeys.nullable().optional() }),
   /** The agent took its question back (the turn was interrupted). */
   "permission.withdrawn": z.object({ permission_id: idOf("permission") }),
   /** A capsule was taken. `task_id` and `run_id` of the event are those that had ended when its files were read. */

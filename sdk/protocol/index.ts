@@ -2,6 +2,7 @@
 
 export * from "./access.ts";
 export * from "./agent-config.ts";
+export * from "./approval.ts";
 export * from "./attachment.ts";
 export * from "./budget.ts";
 export * from "./bus-link.ts";

@@ -1,6 +1,7 @@
 /** Owns the permission request: one tool call that waits for a person's answer, for as long as it takes. */
 
 import * as z from "zod";
+import { grantKeys } from "./approval.ts";
 import { budgetCaps } from "./budget.ts";
 import { idOf } from "./ids.ts";
 import { risk, scope } from "./policy.ts";
@@ -37,6 +38,8 @@ export const permission = z.object({
   tenant_id: idOf("tenant"),
   status: permissionStatus,
   ...toolCall.shape,
+  /** What an approval for the turn or the session covers beyond this call: what is alike, or null for the identical call; absent: nothing. */
+  keys: grantKeys.nullable().optional(),
   decision: permissionDecision.nullable(),
   created_at: timestamp,
   ended_at: timestamp.nullable(),

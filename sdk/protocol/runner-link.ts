@@ -1,6 +1,7 @@
 /** Owns the frames between a runner and its session's object: one WebSocket, JSON, both directions journalled. */
 
 import * as z from "zod";
+import { grant, MAX_GRANTS } from "./approval.ts";
 import { attachment, MAX_TASK_ATTACHMENTS } from "./attachment.ts";
 import { errorBody } from "./errors.ts";
 import { runnerItem, type RunnerItem } from "./event.ts";
@@ -55,6 +56,8 @@ export type RunnerFrame = Hello | EventsFrame | z.infer<typeof commandAck>;
 export const runnerSettings = z.strictObject({
   edit_mode: editMode,
   rules: z.array(rule).max(MAX_RULES),
+  /** What people approved for the session. */
+  grants: z.array(grant).max(MAX_GRANTS).optional(),
 });
 export type RunnerSettings = z.infer<typeof runnerSettings>;
 
@@ -74,6 +77,8 @@ export const commandBody = z.discriminatedUnion("kind", [
     interrupted: z.boolean().optional(),
     /** Questions and answers of the interrupted turn, matched by tool and identical input when the agent asks again. */
     carried: z.array(carriedPermission).max(100).optional(),
+    /** What people approved for the interrupted turn. */
+    grants: z.array(grant).max(MAX_GRANTS).optional(),
     /** Images that come with the prompt; their bytes are behind `/links/attachments/{session_id}/{id}`. */
     attachments: z.array(attachment).max(MAX_TASK_ATTACHMENTS).optional(),
   }),

@@ -2,6 +2,7 @@
 
 import * as z from "zod";
 import { sessionArchive } from "./history.ts";
+import { approval, MAX_GRANTS } from "./approval.ts";
 import { agentConfigRef, baseUrl, providerKey } from "./agent-config.ts";
 import { budgetCaps, budgetState } from "./budget.ts";
 import { idOf } from "./ids.ts";
@@ -85,6 +86,8 @@ export const sessionPatch = z.strictObject({
   labels: labels.optional(),
   edit_mode: editMode.optional(),
   rules: z.array(rule).max(MAX_RULES).optional(),
+  /** The approvals to keep, by their requests; all others are asked about again. */
+  approvals: z.array(idOf("permission")).max(2 * MAX_GRANTS).optional(),
   api_key: providerKey.optional(),
   base_url: baseUrl.nullable().optional(),
   agent_config: agentConfigRef.nullable().optional(),
@@ -144,6 +147,8 @@ export const session = z.object({
   runner_lifecycle: runnerLifecycle,
   edit_mode: editMode,
   rules: z.array(rule),
+  /** What people approved for the turn that runs, or for the session. */
+  approvals: z.array(approval).optional(),
   /** Names of the variables that were given; values are not shown. */
   env_names: z.array(z.string()),
   has_api_key: z.boolean(),

@@ -4,7 +4,8 @@
  * Runner link.
  * - 1 (2026-11-02): one frame a WebSocket message.
  * - 2 (2026-11-21): a message may carry an array of frames (an acknowledgement travels with events).
- * - 3 (2026-11-21): command `capsule`, events `workspace.*`, what a run needs to continue an interrupted turn, and the images of a task.
+ * - 3 (2026-11-21): command `capsule`, events `workspace.*`, what a run needs to continue an interrupted turn, the images of a task, and what
+ *   people approved for the turn or the session.
  */
 export const RUNNER_LINK_VERSION = 3;
 

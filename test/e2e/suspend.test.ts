@@ -7,6 +7,7 @@ import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ApiError, type Session, type SessionStatus } from "../../sdk/index.ts";
 import { steps } from "../support/agents.ts";
+import { killed, runnersOf } from "../support/chaos.ts";
 import { eventually } from "../support/eventually.ts";
 import { all, of, said, startScene, type Scene } from "../support/scene.ts";
 import type { StackHost } from "../support/stack.ts";
@@ -56,6 +57,30 @@ describe("a suspended session", () => {
     const events = await log(session);
     expect(of(events, "session.receipt")).toMatchObject([{ from_host_id: doomed.id, to_host_id: scene.host.id, lost: expect.arrayContaining([expect.stringContaining("processes")]) as unknown }]);
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
+  }, 120_000);
+
+  it("has what was approved for it by the next runner, and the one after that was killed, but a fork asks again", async () => {
+    const session = await scene.session();
+    const install = (name: string, ...more: [string, ...unknown[]][]) => steps(["ask", "Bash", { command: `npm install ${name}` }], ...more);
+    const first = await scene.task(session, install("a", ["write", "a.txt", "a"]));
+    await scene.client.permissions.approve((await scene.asked(first)).id, { scope: "session" });
+    await scene.end(first);
+    await scene.client.sessions.suspend(session.id, { strategy: "terminate" });
+    await is(session, "suspended");
+    await scene.client.sessions.resume(session.id);
+    expect(said(await scene.log(await scene.end(await scene.task(session, install("b")))))).toEqual(["Bash: approved"]);
+    const [runner] = (await runnersOf(scene.host)).filter(({ session_id }) => session_id === session.id);
+    expect(runner && killed(runner.pid)).toBe(true);
+    expect(said(await scene.log(await scene.end(await scene.task(session, install("c"), { max_retries: 1 }))))).toEqual(["Bash: approved"]);
+    expect(of(await log(session), "permission.requested")).toHaveLength(1);
+    expect((await scene.client.sessions.get(session.id)).approvals).toMatchObject([{ scope: "session", keys: ["npm install"] }]);
+    await kept(session, first.id);
+    const fork = await scene.client.sessions.fork(session.id, {});
+    const asks = await scene.task(fork, install("d"));
+    await scene.client.permissions.deny((await scene.asked(asks)).id);
+    await scene.end(asks);
+    await scene.client.sessions.terminate(session.id);
+    expect((await scene.client.sessions.get(session.id)).approvals).toEqual([]);
   }, 120_000);
 
   it("by idleness gives its runner back, and a task brings it up again", async () => {

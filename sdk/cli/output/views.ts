@@ -36,7 +36,7 @@ export function sessionFields(s: Session, now: number): Fields {
     ["suspended", s.suspension && `${s.suspension.strategy} (${s.suspension.cause}) since ${s.suspension.since}`], ["held until", s.suspension?.demoted_at], ["interrupted", s.interrupted ? "its task goes on when it is resumed" : null],
     ["lifecycle", s.lifecycle_mode === "on_demand" ? `on_demand (idle after ${span(s.idle_timeout_seconds * 1_000)})` : s.lifecycle_mode], ["capsule", s.capsule_id], ["forked from", s.forked_from && `${s.forked_from.session_id} at event ${s.forked_from.seq}`],
     ["pool", s.pool], ["provider", s.provider], ["selector", s.selector], ["host", s.host_id], ["workspace", s.workspace_id], ["directory", s.directory?.path ?? null],
-    ["runner", s.runner && `${s.runner.id} (${s.runner.state}, ${s.runner.provider})`], ["isolation", s.runner?.isolation], ["edit mode", s.edit_mode],
+    ["runner", s.runner && `${s.runner.id} (${s.runner.state}, ${s.runner.provider})`], ["isolation", s.runner?.isolation], ["edit mode", s.edit_mode], ["approved", s.approvals?.map(({ scope, tool, keys, summary }) => `${tool} ${keys?.join(", ") || summary} (${scope})`).join("; ")],
     ["model key", s.has_api_key ? "given" : null], ["env", s.env_names.join(", ")], ["task", s.task_id], ["queued tasks", s.queued_tasks], ["pending permissions", s.pending_permissions],
     ["usage", usageText(s.usage)], ["events", s.last_seq], ["created", `${s.created_at} (${age(s.created_at, now)} ago)`], ["ended", s.ended_at],
   ];
