@@ -57,7 +57,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   schedules: "Let agents work by the clock",
   workspaces: "Keep, compare and copy what sessions work on",
   permissions: "Answer what agents ask",
-  runners: "See what serves the sessions",
+  runners: "See, pause and drain what serves the sessions",
   hosts: "See, drain and join machines",
   keys: "Manage API keys",
   "agent-configs": "Keep model providers' keys",

@@ -32,6 +32,11 @@ export function text(value: string, summary: string, more: Common = {}): Option<
   return { value, summary, short: more.short, many: false, required: false, choices: undefined, parse: one };
 }
 
+/** `--name TEXT`, repeatable. */
+export function texts(value: string, summary: string, more: Common = {}): Option<readonly string[] | undefined> {
+  return { value, summary, short: more.short, many: true, required: false, choices: undefined, parse: (given) => (given === true ? undefined : given) };
+}
+
 /** `--name TEXT` that must be given. */
 export function needed(value: string, summary: string, more: Common = {}): Option<string> {
   return {

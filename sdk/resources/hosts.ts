@@ -54,4 +54,16 @@ export class Runners extends Resource {
   get(id: string, options?: RequestOptions): Promise<Runner> {
     return this.transport.json("GET", api`/runners/${id}`, resource<Runner>, {}, options);
   }
+  /** Freezes it where it is; its session is suspended. `ConflictError` where its provider cannot pause. The runner's `status` follows. */
+  pause(id: string, options?: RequestOptions): Promise<Runner> {
+    return this.transport.json("POST", api`/runners/${id}/pause`, resource<Runner>, {}, options);
+  }
+  /** Lets a paused runner, and its session, go on. */
+  resume(id: string, options?: RequestOptions): Promise<Runner> {
+    return this.transport.json("POST", api`/runners/${id}/resume`, resource<Runner>, {}, options);
+  }
+  /** It takes no new task and is given back when it has none; its session's next task gets another. */
+  drain(id: string, options?: RequestOptions): Promise<Runner> {
+    return this.transport.json("POST", api`/runners/${id}/drain`, resource<Runner>, {}, options);
+  }
 }

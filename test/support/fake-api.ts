@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import * as z from "zod";
 import {
-  ERRORS, event as eventSchema, Failure, invalid, keyCreate, newBody, newChildId, newId, newToken, permissionApprove, permissionDeny, sessionCreate, sessionOf, sessionPatch, taskCreate, TASK_ENDED, runnerTokenCreate,
+  ERRORS, event as eventSchema, Failure, imageTypeOf, invalid, keyCreate, newBody, newChildId, newId, newToken, permissionApprove, permissionDeny, sessionCreate, sessionOf, sessionPatch, taskCreate, TASK_ENDED, runnerTokenCreate,
   type Capsule, type Event, type EventData, type EventType, type Permission, type Session, type Task, type TaskStatus,
 } from "../../sdk/protocol/index.ts";
 
@@ -101,8 +101,10 @@ export class FakeApi {
     const url = new URL(request.url ?? "/", "http://fake");
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const text = Buffer.concat(chunks).toString();
-    const seen: Seen = { method: request.method ?? "", path: url.pathname, query: url.searchParams, headers: request.headers, body: text ? (JSON.parse(text) as unknown) : null };
+    const raw = Buffer.concat(chunks);
+    const text = raw.toString();
+    const json = (request.headers["content-type"] ?? "application/json").startsWith("application/json");
+    const seen: Seen = { method: request.method ?? "", path: url.pathname, query: url.searchParams, headers: request.headers, body: !json ? new Uint8Array(raw) : text ? (JSON.parse(text) as unknown) : null };
     this.requests.push(seen);
     const route = [...this.faults.keys()].find((key) => key.startsWith(`${seen.method} `) && seen.path.endsWith(key.slice(seen.method.length + 1)));
     const fault = route ? this.faults.get(route)?.shift() : undefined;
@@ -124,7 +126,7 @@ export class FakeApi {
 
   #once(seen: Seen, text: string, handle: () => [number, unknown]): [number, unknown] {
     const key = seen.headers["idempotency-key"];
-    if (seen.method !== "POST" || typeof key !== "string" || /\/(approve|deny|cancel|retry|execute|drain|suspend|resume)$/.test(seen.path)) return handle();
+    if (seen.method !== "POST" || typeof key !== "string" || /\/(approve|deny|cancel|retry|execute|drain|pause|suspend|resume)$/.test(seen.path)) return handle();
     const before = this.#answers.get(key);
     if (before && before.body !== text) throw new Failure("conflict", "This Idempotency-Key was used with another request");
     if (before) return [before.status, JSON.parse(before.text)];
@@ -163,6 +165,10 @@ export class FakeApi {
       case "GET sessions/:id/events": return [200, this.#logPage(id, null, query)];
       case "GET sessions/:id/files": return [200, { items: this.#list(query.get("path") ?? "") }];
       case "GET sessions/:id/files/content": return [200, new TextEncoder().encode(of(this.files, query.get("path") ?? ""))];
+      case "POST sessions/:id/attachments": {
+        const bytes = body as Uint8Array;
+        return [201, { id: newId("attachment", this.#now++), name: query.get("name") ?? "image.png", media_type: imageTypeOf(bytes), size: bytes.length }];
+      }
       case "POST sessions/:id/tasks": return [201, this.#give(of(this.sessions, id), body)];
       case "GET tasks": return [200, this.#page([...this.tasks.values()].filter((t) => !query.get("session_id") || t.session_id === query.get("session_id")), query)];
       case "GET tasks/:id": return [200, of(this.tasks, id)];
@@ -178,6 +184,9 @@ export class FakeApi {
       case "GET permissions/:id": return [200, of(this.permissions, id)];
       case "POST permissions/:id/approve": return [200, this.#decide(of(this.permissions, id), "approved", permissionApprove.parse(body))];
       case "POST permissions/:id/deny": return [200, this.#decide(of(this.permissions, id), "denied", { ...permissionDeny.parse(body), scope: "once" })];
+      case "POST runners/:id/pause":
+      case "POST runners/:id/resume":
+      case "POST runners/:id/drain": return [200, { id, session_id: newId("session", 0), status: "busy" }];
       case "GET hosts": return [200, this.#page([], query)];
       case "POST keys": {
         const { name, scopes } = keyCreate.parse(body);

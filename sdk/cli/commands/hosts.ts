@@ -94,6 +94,22 @@ function joinCommand(url: string, token: string, pool: string): string {
   return `marionette-agent --server ${url} --token ${token}${pool === "default" ? "" : ` --pool ${pool}`}`;
 }
 
+const RUNNER = { name: "runner", summary: "id of the runner (run_…)" } as const;
+const onRunner = (verb: "pause" | "resume" | "drain", summary: string, description: string, done: string) =>
+  defineCommand({
+    name: `runners ${verb}`,
+    summary,
+    description,
+    args: [RUNNER],
+    options: {},
+    examples: [[`runners ${verb} run_…`, ""]],
+    async run(context, { runner: id = "" }) {
+      const runner = await context.client.runners[verb](id);
+      if (context.out.structured) context.out.one(runner, () => []);
+      else context.out.note(`${runner.id} ${done}`);
+    },
+  });
+
 export const runnerCommands = [
   defineCommand({
     name: "runners list",
@@ -107,7 +123,7 @@ export const runnerCommands = [
   defineCommand({
     name: "runners get",
     summary: "Show one runner",
-    args: [{ name: "runner", summary: "id of the runner (run_…)" }],
+    args: [RUNNER],
     options: {},
     examples: [["runners get run_…", ""]],
     async run(context, { runner: id = "" }) {
@@ -115,4 +131,7 @@ export const runnerCommands = [
       context.out.one(runner, () => context.out.fields(runnerFields(runner, context.io.now())));
     },
   }),
+  onRunner("pause", "Freeze a runner where it is", "Its session is suspended, its memory kept. Where its provider cannot pause, suspend the session: mctl sessions suspend.", "is being paused; its session is suspended."),
+  onRunner("resume", "Let a paused runner go on", "Its session is active again.", "goes on."),
+  onRunner("drain", "Give a runner no new task", "It is given back when the task that it has, if any, has ended. Its session stays, and the next task gets another runner.", "takes no new task."),
 ];

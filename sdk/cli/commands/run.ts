@@ -6,6 +6,7 @@ import { followTask } from "../follow/task.ts";
 import { EXIT, UserError } from "../io.ts";
 import { flag, text } from "../option.ts";
 import { directoryOf } from "./directories.ts";
+import { imageOption, readImages, sendImages } from "./images.ts";
 import { modelKey, readPrompt } from "./input.ts";
 import { sessionOptions } from "./sessions.ts";
 import { isInteractive, taskOptions } from "./tasks.ts";
@@ -27,6 +28,7 @@ export const runCommand = defineCommand({
     session: text("SESSION", "go on in this session instead of a new one", { short: "s" }),
     ...sessionOptions,
     promptFile,
+    ...imageOption,
     timeout,
     retries,
     yes: flag("approve everything that it asks", { short: "y" }),
@@ -36,6 +38,7 @@ export const runCommand = defineCommand({
     ['run "Add a health endpoint with a test" --agent claude', "with ANTHROPIC_API_KEY of the environment"],
     ['run --session sess_… "And document it"', "goes on in the same conversation"],
     ['run --agent marco --model deepseek/deepseek-chat --base-url https://openrouter.ai/api/v1 "Fix the tests"', "any model, with OPENAI_API_KEY of the environment"],
+    ['run "Why does it look like this?" --image shot.png', "the agent sees the image"],
     ['run --dir . "Fix the tests"', "in this directory, where this machine is the host and opens it"],
     ["run --agent codex --prompt-file - --yes --rm -o json < prompt.md", "for a script: events as JSON lines"],
     ['run --agent example "try it"', "needs no model key"],
@@ -43,13 +46,15 @@ export const runCommand = defineCommand({
   async run(context, _, options, given) {
     const { client, io, out } = context;
     const prompt = await readPrompt(io, given, options.promptFile);
+    const images = await readImages(context, options.image);
     const early = new AbortController();
     const release = io.onInterrupt(() => early.abort(new Error("interrupted")));
     let session: Session;
     let following: Promise<number>;
     try {
       session = options.session ? await reuse(context, options.session, options, early.signal) : await create(context, options, early.signal);
-      const task = await client.tasks.create(session.id, { prompt, timeout_seconds: options.timeout, max_retries: options.retries, labels: options.label }, { signal: early.signal });
+      const attachments = await sendImages(context, session.id, images, early.signal);
+      const task = await client.tasks.create(session.id, { prompt, attachments, timeout_seconds: options.timeout, max_retries: options.retries, labels: options.label }, { signal: early.signal });
       out.debug(`task ${task.id}`);
       following = followTask(context, task, { yes: options.yes, interactive: isInteractive(context) && options.promptFile !== "-" });
     } catch (error) {

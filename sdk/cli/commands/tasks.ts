@@ -8,6 +8,7 @@ import { followTask } from "../follow/task.ts";
 import { EXIT } from "../io.ts";
 import { choice, duration, flag, needed, pairs, text, whole, words } from "../option.ts";
 import { runColumns, taskColumns, taskFields } from "../output/views.ts";
+import { imageOption, readImages, sendImages } from "./images.ts";
 import { promptOptions, readPrompt } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 import { printLog } from "./log.ts";
@@ -59,6 +60,7 @@ export const taskCommands = [
     options: {
       session: needed("SESSION", "id of the session (sess_…)", { short: "s" }),
       ...taskOptions,
+      ...imageOption,
       label: pairs("label of the task (repeatable)"),
       follow: flag("follow it live, answer what it asks, exit with its result", { short: "f" }),
       wait: flag("wait for its end, exit with its result"),
@@ -68,9 +70,10 @@ export const taskCommands = [
       ['tasks create --session sess_… "Fix the failing test" --follow', "watch it"],
       ["tasks create --session sess_… --prompt-file - --wait -o json < prompt.md", "for a script"],
     ],
-    async run(context, _, { session, promptFile, timeout, retries, continueFrom, label, follow, wait, yes }, given) {
+    async run(context, _, { session, promptFile, timeout, retries, continueFrom, image, label, follow, wait, yes }, given) {
       const prompt = await readPrompt(context.io, given, promptFile);
-      const task = await context.client.tasks.create(session, { prompt, timeout_seconds: timeout, max_retries: retries, continue_from: continueFrom, labels: label });
+      const attachments = await sendImages(context, session, await readImages(context, image));
+      const task = await context.client.tasks.create(session, { prompt, attachments, timeout_seconds: timeout, max_retries: retries, continue_from: continueFrom, labels: label });
       if (follow) return followTask(context, task, { yes, interactive: isInteractive(context) && promptFile !== "-" });
       if (!wait) return printTask(context, task);
       context.out.note(`Waiting for ${task.id} …`);
