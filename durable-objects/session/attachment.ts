@@ -229,6 +229,16 @@ export function loseRunner(work: Work, epoch: number, reason: string): void {
   if (!met) failed(work, { code: "host_unavailable", message: reason });
 }
 
+/** The runner that serves the session takes no new task, and is given back when it has none; what comes after gets another. */
+export function drainRunner(work: Work, by: string): void {
+  const { attachment, suspending } = work.state;
+  if (!attachment?.runner_id) return;
+  if (attachment.state === "held" || suspending) return work.refuse("conflict", "the runner is paused, or about to be: it takes no task as it is; resume it first", { status: work.state.session?.status, instead: ["resume"] });
+  if (attachment.state === "stopping" || attachment.retire !== null) return;
+  work.attach({ retire: `drained by ${by}` });
+  work.putRunner({ status_reason: "takes no new task" });
+}
+
 /** Asks the runner to stop in order. */
 export function stopRunner(work: Work, reason: string): void {
   work.command({ kind: "stop", reason });

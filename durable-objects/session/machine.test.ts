@@ -216,6 +216,19 @@ describe("an attachment", () => {
     world.reports("completed");
     expect(world.commands("stop").length).toBe(1);
   });
+  it("that is drained ends its task and takes no other, and a paused one is refused", () => {
+    const world = new Simulation().attached();
+    world.task();
+    const next = world.task();
+    world.feed({ type: "runner.drain", by: "anna" }).feed({ type: "runner.drain", by: "ben" });
+    expect([world.commands("stop"), world.state.attachment?.runner?.status_reason]).toEqual([[], "takes no new task"]);
+    world.reports("completed");
+    expect(world.commands("stop").length).toBe(1);
+    world.feed({ type: "link.down", epoch: 1, stopped: true }).attached();
+    expect([world.state.attachment?.epoch, world.state.running?.task.id]).toEqual([2, next]);
+    world.reports("completed").suspend();
+    expect(world.feed({ type: "runner.drain", by: "anna" }).refused).toBe("conflict");
+  });
   it("whose spawn fails for good fails the task at once; one that may work later waits, and five in a row fail it", () => {
     const refuse = (world: Simulation, retryable: boolean) =>
       world.grant().feed({ type: "spawn.answered", runner_id: world.state.attachment?.runner_id ?? "", answer: { ok: false, retryable, error: { code: "image_missing", message: "no image" } } });

@@ -2,7 +2,7 @@
 
 import { earliest } from "../base/deadlines.ts";
 import {
-  acknowledge, attachmentOverdue, leaseGranted, leaseQueued, leaseRefused, leaseWanted, linkDown, linkUp, loseRunner, requestLease, restored, restoreFailed, spawnAnswered,
+  acknowledge, attachmentOverdue, drainRunner, leaseGranted, leaseQueued, leaseRefused, leaseWanted, linkDown, linkUp, loseRunner, requestLease, restored, restoreFailed, spawnAnswered,
   spawnRenewed, stopRunner,
 } from "./attachment.ts";
 import { BUDGET_WAIT, callsOverdue, deniedHead, gatewayDeadline, isMetered, keepCall, openCall, refusedAbove, settleCall } from "./budget.ts";
@@ -54,6 +54,7 @@ function take(work: Work, input: Input): void {
     case "host.resumed": return hostResumed(work, input.runner_id, input.answer);
     case "spawn.answered": return spawnAnswered(work, input);
     case "spawn.renewed": return spawnRenewed(work, input);
+    case "runner.drain": return drainRunner(work, input.by);
     case "runner.gone": return work.state.attachment?.runner_id === input.runner_id ? loseRunner(work, input.epoch, input.reason) : undefined;
     case "call.done": return work.called(input.key);
     case "call.failed": return callFailed(work, input);
