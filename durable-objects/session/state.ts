@@ -276,7 +276,6 @@ export type Input =
   /** The token of a spawn that is to be repeated is gone with the memory that held it. */
   | { type: "spawn.renewed"; runner_id: string; new_runner_id: string; token_hash: string; gateway?: GatewayAccess }
   | { type: "runner.drain"; by: string }
-  | { type: "runner.drain"; by: string }
   | { type: "runner.gone"; epoch: number; runner_id: string; reason: string }
   | { type: "host.suspended"; runner_id: string; answer: Suspended }
   | { type: "host.resumed"; runner_id: string; answer: Resumed }
