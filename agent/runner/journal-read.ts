@@ -1,7 +1,6 @@
 /** Owns reading the journal's lines back, after a runner's death; a first life needs none of it. */
 
 import * as z from "zod";
-import { grant } from "../../sdk/protocol/decide.ts";
 import { commandBody } from "../../sdk/protocol/runner-link.ts";
 
 const runState = z.object({
@@ -24,11 +23,12 @@ export const journalLine = z.object({
   ended: z.array(z.string()).optional(),
   /** Null: nothing runs. */
   run: runState.nullable().optional(),
-  grants: z.array(grant).optional(),
   /** The capsule that was asked for and not yet taken; null: none. */
   capsule: commandBody.nullable().optional(),
   stop: z.string().optional(),
   acked: z.number().int().optional(),
+  /** Last number of an earlier life, of which the session has not said yet how much more of it it saw; null: it has. */
+  unmet: z.number().int().nullable().optional(),
 });
 export type JournalLine = z.infer<typeof journalLine>;
 

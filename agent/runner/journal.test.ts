@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newChildId, newId, type Command } from "../../sdk/protocol/index.ts";
 import { FRAME_CHARS, FRAME_ITEMS, Journal, MAX_UNACKNOWLEDGED } from "./journal.ts";
 import { FileStore, MemoryStore } from "./journal-store.ts";
@@ -40,12 +40,11 @@ describe("the journal", () => {
     journal.receive(start(1, A));
     journal.setRun({ run_id: A.run_id, agents: [{ pid: 5, started: "x" }], conversation: "c", pending: ["p"] });
     for (let n = 0; n < 10; n++) void journal.append(n < 5 ? A : null, item(n));
-    journal.setGrants([{ tool: "Bash", risk: "medium", keys: ["touch"], input: "" }]);
     expect(journal.flush()).toBe(true);
     const again = await open();
     expect(sent(again)).toEqual(sent(journal));
     expect(sent(again).map(({ n }) => n)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    expect(again).toMatchObject({ last: 10, first: 1, lastCommand: 1, run: journal.run, grants: journal.grants, starts: journal.starts });
+    expect(again).toMatchObject({ last: 10, first: 1, lastCommand: 1, run: journal.run, starts: journal.starts });
     again.end(A.run_id);
     again.flush();
     expect(await open()).toMatchObject({ run: null, starts: [], lastCommand: 1 });
@@ -258,5 +257,60 @@ describe("the journal", () => {
     expect(journal.flush()).toBe(true);
     expect(journal.fault).toBeNull();
     expect(sent(await open()).map(({ n }) => n)).toEqual([1, 2, 3]);
+  });
+
+  it("goes on behind what the session saw of an earlier life, also where that was never in the file", async () => {
+    // The earlier life wrote two, and told five.
+    const before = await open();
+    for (const n of [1, 2]) void before.append(A, item(n));
+    before.close();
+    const journal = await open();
+    void journal.append(A, item(6));
+    journal.flush();
+    // It dies before it has heard from the session, twice: what it has to say is still said behind the five.
+    const third = await open();
+    void third.append(A, item(7));
+    third.meet(5);
+    expect(sent(third)).toEqual([{ at: 6, run_id: A.run_id, n: 6 }, { at: 7, run_id: A.run_id, n: 7 }]);
+    void third.append(A, item(8));
+    third.flush();
+    third.meet(6);
+    expect(sent(third).map(({ at, n }) => [at, n])).toEqual([[7, 7], [8, 8]]);
+    // And the file says the same as its memory.
+    const fourth = await open();
+    fourth.meet(6);
+    expect(sent(fourth).map(({ at, n }) => [at, n])).toEqual([[7, 7], [8, 8]]);
+    expect(fourth).toMatchObject({ last: 8, first: 7 });
+  });
+
+  it("keeps what is said of its own failure to write, and writes again by itself", async () => {
+    const file = new FileStore(path);
+    let full = true;
+    const refuse = () => {
+      if (full) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+    };
+    const journal = await Journal.open({
+      get size() {
+        return file.size;
+      },
+      load: () => file.load(),
+      append: (text) => (refuse(), file.append(text)),
+      replace: (text) => (refuse(), file.replace(text)),
+      truncate: (count) => file.truncate(count),
+      close: () => file.close(),
+    }, owner);
+    const heard: boolean[] = [];
+    journal.onFault = (_error, again) => {
+      heard.push(again);
+      if (heard.length === 1) void journal.append(A, item(2));
+    };
+    void journal.append(A, item(1));
+    await vi.waitFor(() => expect(heard.length).toBeGreaterThan(1), 30_000);
+    expect(heard.every((again) => again)).toBe(true);
+    expect(sent(journal).map(({ at, n }) => [at, n])).toEqual([[1, 1], [2, 2]]);
+    full = false;
+    await vi.waitFor(async () => expect(sent(await open()).map(({ at, n }) => [at, n])).toEqual([[1, 1], [2, 2]]), 30_000);
+    expect(journal.fault).toBeNull();
+    journal.close();
   });
 });

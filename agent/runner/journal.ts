@@ -1,6 +1,5 @@
 /** Owns the runner's journal: events until they are acknowledged, received commands, and what must be known after the runner's death. */
 
-import type { Grant } from "../../sdk/protocol/decide.ts";
 import type { Command } from "../../sdk/protocol/runner-link.ts";
 import type { JournalStore } from "./journal-store.ts";
 import { blockText, lineText, type Block, type CapsuleOrdered, type RunIds, type RunState, type TaskStart } from "./journal-line.ts";
@@ -16,6 +15,8 @@ export const FRAME_ITEMS = 500;
 export const FRAME_CHARS = 256 * 1024;
 /** A file is written anew when it is larger than this and mostly acknowledged. */
 const COMPACT_BYTES = 8 * 1024 * 1024;
+/** A file that could not be written is tried again so often. */
+const RETRY_MS = 1_000;
 
 export interface JournalOwner {
   session_id: string;
@@ -49,11 +50,13 @@ export class Journal {
   #turn: { promise: Promise<void>; resolve: () => void } | null = null;
   #room: { promise: Promise<void>; resolve: () => void } | null = null;
   #closed = false;
+  #retry: NodeJS.Timeout | undefined;
+  /** Last number that an earlier life left in the file, until the session has said how much of that life it saw. */
+  #unmet: number | null = null;
 
   /** What was received and has not ended, the running one first. */
   readonly starts: TaskStart[] = [];
   run: RunState | null = null;
-  grants: readonly Grant[] = [];
   stop: string | null = null;
   /** The capsule that was asked for and not yet taken. */
   capsule: CapsuleOrdered | null = null;
@@ -64,7 +67,8 @@ export class Journal {
   fault: Error | null = null;
   /** Called after every turn that wrote something. */
   onWritten: () => void = () => {};
-  onFault: (error: Error) => void = () => {};
+  /** `again`: it could not be written before, either. */
+  onFault: (error: Error, again: boolean) => void = () => {};
 
   private constructor(store: JournalStore, owner: JournalOwner) {
     this.#store = store;
@@ -85,6 +89,7 @@ export class Journal {
     const first = lines[0] === undefined ? null : parseLine(lines[0]);
     const mine = first?.head?.session_id === owner.session_id && first.head.runner_id === owner.runner_id && first.head.epoch === owner.epoch;
     if (!mine) {
+      this.#unmet = 0;
       this.#store.truncate(0);
       this.#write(() => this.#store.append(lineText({ head: this.#head() }, [])));
       return;
@@ -93,10 +98,12 @@ export class Journal {
       const line = parseLine(text);
       if (line === null) {
         this.#store.truncate(index);
-        return;
+        break;
       }
       this.#replay(line);
     }
+    this.#unmet ??= this.#last;
+    this.#change.unmet = this.#unmet;
   }
 
   get last(): number {
@@ -155,11 +162,6 @@ export class Journal {
     this.#change.run = run;
     this.#touch();
   }
-  setGrants(grants: readonly Grant[]): void {
-    this.grants = grants;
-    this.#change.grants = [...grants];
-    this.#touch();
-  }
   /** A capsule is to be taken; or, with null, the one of this id has been, or cannot be. */
   setCapsule(capsule: CapsuleOrdered | null, over?: string): void {
     if (capsule === null && this.capsule?.capsule_id !== over) return;
@@ -182,17 +184,18 @@ export class Journal {
     this.#scheduled = undefined;
     if (!this.#dirty || this.#closed) return this.fault === null;
     const fresh = this.#open.map(({ ids, from, texts }): Block => ({ from, count: texts.length, inner: texts.join(","), ...ids }));
-    const { acked, ...change } = this.#change;
-    const text = lineText({ ...change, ...(acked !== undefined && { acked }) }, fresh);
-    // Where an earlier line is missing, only the whole tells the truth.
-    const written = this.fault ? this.#write(() => this.#store.replace(this.#whole(fresh))) : this.#write(() => this.#store.append(text));
-    if (written) this.writtenCommand = this.lastCommand;
+    const text = lineText(this.#change, fresh);
+    // Before the write: who is told that it failed may have more to say, which is the next turn's.
     for (const block of fresh) this.#blocks.push(block);
     this.#chars += this.#turnChars;
     this.#open = [];
     this.#turnChars = 0;
     this.#change = {};
     this.#dirty = false;
+    const command = this.lastCommand;
+    // Where an earlier line is missing, only the whole tells the truth.
+    const written = this.#write(() => (this.fault ? this.#store.replace(this.#whole()) : this.#store.append(text)));
+    if (written) this.writtenCommand = command;
     this.#turn?.resolve();
     this.#turn = null;
     this.#giveRoom();
@@ -229,9 +232,25 @@ export class Journal {
     if (this.#store.size > COMPACT_BYTES && this.#store.size > 4 * this.#chars) this.#compact();
   }
 
-  /** The session has numbers that this journal never wrote: go on behind them. */
-  skipTo(last: number): void {
-    if (last > this.#last && this.drained) this.#last = last;
+  /**
+   * The session has everything up to `last`. That may be more than an earlier life left in the file, as what is told while a disk is full is
+   * told from memory: what this life has told since goes behind it, as it would else be taken for what was heard before.
+   */
+  meet(last: number): void {
+    this.flush();
+    const unmet = this.#unmet;
+    this.#unmet = null;
+    if (unmet !== null && last > unmet) {
+      this.acknowledge(unmet);
+      for (const block of this.#blocks) block.from += last - unmet;
+      this.#last += last - unmet;
+      return this.#compact();
+    }
+    this.acknowledge(last);
+    if (last > this.#last) this.#last = last;
+    if (unmet === null || unmet === 0) return;
+    this.#change.unmet = null;
+    this.#touch();
   }
 
   close(): void {
@@ -244,6 +263,7 @@ export class Journal {
   abandon(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#retry);
     clearImmediate(this.#scheduled);
     this.#turn?.resolve();
     this.#room?.resolve();
@@ -292,15 +312,17 @@ export class Journal {
     return { version: 1, ...this.#owner, last: this.#blocks[0] ? this.#blocks[0].from - 1 : this.#last };
   }
 
-  #whole(fresh: readonly Block[]): string {
-    const blocks = [...this.#blocks, ...fresh];
-    const state = { command: this.lastCommand, starts: this.starts, run: this.run, grants: [...this.grants], ...(this.capsule && { capsule: this.capsule }), ...(this.stop !== null && { stop: this.stop }) };
-    return lineText({ head: { ...this.#head(), last: blocks[0] ? blocks[0].from - 1 : this.#last }, ...state }, blocks);
+  #whole(): string {
+    const state = {
+      command: this.lastCommand, starts: this.starts, run: this.run, ...(this.capsule && { capsule: this.capsule }), ...(this.stop !== null && { stop: this.stop }),
+      ...(this.#unmet !== null && { unmet: this.#unmet }),
+    };
+    return lineText({ head: this.#head(), ...state }, this.#blocks);
   }
 
   #compact(): void {
     this.flush();
-    this.#write(() => this.#store.replace(this.#whole([])));
+    this.#write(() => this.#store.replace(this.#whole()));
   }
 
   #write(write: () => void): boolean {
@@ -309,8 +331,13 @@ export class Journal {
       this.fault = null;
       return true;
     } catch (error) {
+      const again = this.fault !== null;
       this.fault = error instanceof Error ? error : new Error(String(error));
-      this.onFault(this.fault);
+      this.#retry ??= setTimeout(() => {
+        this.#retry = undefined;
+        this.#touch();
+      }, RETRY_MS).unref();
+      this.onFault(this.fault, again);
       return false;
     }
   }
@@ -330,9 +357,9 @@ export class Journal {
       if (at !== -1) this.starts.splice(at, 1);
     }
     if (line.run !== undefined) this.run = line.run;
-    if (line.grants) this.grants = line.grants;
     if (line.capsule !== undefined) this.capsule = line.capsule?.kind === "capsule" ? line.capsule : null;
     if (line.stop !== undefined) this.stop = line.stop;
+    if (line.unmet !== undefined) this.#unmet = line.unmet;
     if (line.acked !== undefined) this.acknowledge(line.acked);
   }
 }

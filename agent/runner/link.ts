@@ -191,8 +191,7 @@ export class Link {
       if (this.#sender) throw new WireError("a second welcome");
       if (frame.epoch !== spec.epoch) throw new WireError(`welcome of epoch ${frame.epoch}, this is ${spec.epoch}`);
       if (!understands(RUNNER_LINK_VERSION, frame.version)) return this.#end({ kind: "version", reason: `the session speaks version ${frame.version} of the link, this runner ${RUNNER_LINK_VERSION}` });
-      journal.skipTo(frame.last);
-      journal.acknowledge(frame.last);
+      journal.meet(frame.last);
       this.#backoff = this.#timings.backoff_min_ms;
       clearTimeout(this.#welcomeBy);
       this.#version = frame.version;

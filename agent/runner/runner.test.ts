@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { gatewayToken, parseGatewayKey } from "../../sdk/protocol/index.ts";
 import { inProcess, runnerDirectories, specFor, steps } from "../../test/support/runner-stage.ts";
 import { SessionServer } from "../../test/support/session-server.ts";
+import type { JournalStore } from "./journal-store.ts";
 import { createRunner, type Runner, type RunnerOptions } from "./runner.ts";
 import type { RunnerSpec } from "./spec.ts";
 
@@ -341,6 +342,38 @@ describe("a full disk", () => {
     const end = await server.ended(again.run_id);
     expect(["completed", "failed"]).toContain(end.status);
     expect(await server.ended(server.task("short").run_id)).toMatchObject({ status: "completed" });
+  });
+});
+
+describe("a runner that dies while its disk is full", () => {
+  it("is heard again when it is back: its next life talks behind what was told from memory", async () => {
+    let full = false;
+    let file = "";
+    const store = (): JournalStore => {
+      const write = (text: string, whole: boolean) => {
+        if (full) throw new Error("ENOSPC: no space left on device, write");
+        file = whole ? text : file + text;
+      };
+      return { size: 0, load: () => file.split("\n").slice(0, -1), append: (text) => write(text, false), replace: (text) => write(text, true), truncate: (count) => (file = file.split("\n").slice(0, count).map((line) => `${line}\n`).join("")), close: () => {} };
+    };
+    const adapter = inProcess(async (agent) => {
+      for (let n = 0; n < 20; n++) await agent.emit({ type: "message", data: { text: `${agent.task.prompt} ${n}` } });
+      if (agent.task.prompt === "long") await new Promise((resolve) => agent.interrupt.addEventListener("abort", resolve));
+    });
+    const first = await runner({ journal: store(), adapter });
+    const { run_id } = server.task("long");
+    await server.until("it runs", () => server.of("message", run_id).length === 20);
+    full = true;
+    // Any change now fails to be written, and the run with it, which is told from memory.
+    server.command({ kind: "settings", settings: { edit_mode: "off", rules: [] } });
+    expect(await server.ended(run_id)).toMatchObject({ status: "failed" });
+    first.kill();
+    full = false;
+    await server.until("it is gone", () => !server.connected);
+    await runner({ journal: store(), adapter });
+    const next = server.task("short");
+    expect(await server.ended(next.run_id)).toMatchObject({ status: "completed" });
+    expect(server.of("message", next.run_id)).toHaveLength(20);
   });
 });
 

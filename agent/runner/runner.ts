@@ -76,8 +76,8 @@ export async function createRunner(options: RunnerOptions): Promise<Runner> {
       });
     },
   });
-  journal.onFault = (fault) => {
-    log(`the journal cannot be written: ${fault.message}`);
+  journal.onFault = (fault, again) => {
+    if (!again) log(`the journal cannot be written: ${fault.message}`);
     service?.tasks.fail(fault);
   };
   link.connect();
