@@ -210,8 +210,10 @@ describe("a host's door", () => {
 });
 
 describe("a viewer's socket", () => {
-  async function view(sessionId: string, query = ""): Promise<WebSocket> {
+  async function view(sessionId: string, query = "", onMessage: (data: Buffer) => void = () => {}): Promise<WebSocket> {
     const socket = new WebSocket(`${stack.url.replace(/^http/, "ws")}/api/v1/sessions/${sessionId}/events${query}`, { headers: { authorization: `Bearer ${stack.apiKey}` }, perMessageDeflate: false });
+    // Before it is open: the first message may come in the same read as the upgrade's answer.
+    socket.on("message", onMessage);
     await once(socket, "open");
     return socket;
   }
@@ -240,10 +242,9 @@ describe("a viewer's socket", () => {
   it("that does not keep up is sent a window and no more, while others get 200,000 events and memory stays bounded", async () => {
     const { session, spec } = await served();
     const runner = await RawRunner.welcomed(stack.url, spec);
-    const slow = await view(session.id, "?flow=1");
     let taken = 0;
     const seqs: number[] = [];
-    slow.on("message", (data: Buffer) => {
+    const slow = await view(session.id, "?flow=1", (data) => {
       taken += data.length;
       const frame = viewerFrame.parse(JSON.parse(data.toString()));
       if (frame.type === "events") for (let i = 0; i < frame.items.length; i++) seqs.push(frame.seqs?.[i] ?? frame.from + i);
@@ -284,7 +285,7 @@ describe("a viewer's socket", () => {
       if (last > acknowledged) slow.send(JSON.stringify({ type: "ack", seq: (acknowledged = last) }));
       return last >= last_seq;
     });
-    expect(seqs.every((seq, i) => seq === i + 1)).toBe(true);
+    expect(seqs.findIndex((seq, i) => seq !== i + 1)).toBe(-1);
     stuck.abort();
     slow.terminate();
     fast.stop();
