@@ -181,6 +181,8 @@ describe("a capsule", () => {
     for (const sync of syncs.slice(2)) sync.done();
     await expect.poll(() => told().map(({ type }) => type)).toContain("workspace.synced");
     expect(told().find(({ type }) => type === "workspace.sync_failed")?.data.capsule_id).toBe(capsule_id);
+    // From where its files were read, the log has moved on before it is there.
+    expect(told().map(({ type }) => type)).toEqual(["workspace.sync_started", "workspace.sync_started", "workspace.sync_failed", "workspace.synced"]);
   });
 
   it("is not taken for a session that would not understand it", async () => {

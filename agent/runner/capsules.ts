@@ -46,6 +46,11 @@ export interface CapsuleParts {
   retryMs?: number;
 }
 
+interface Told<T extends "workspace.sync_started" | "workspace.synced" | "workspace.sync_failed"> {
+  type: T;
+  data: EventData<T>;
+}
+
 interface Job extends CapsuleOrder {
   id: string;
   number: number;
@@ -144,6 +149,8 @@ export class Capsules {
   async #attempt(job: Job, torn: boolean, read: () => void): Promise<EventData<"workspace.synced">> {
     const trees = await this.#parts.trees();
     const { signal } = job.abort;
+    if (job.over) throw new Error("given up");
+    if (job.asked) this.#append({ type: "workspace.sync_started", data: { capsule_id: job.id, why: job.why } }, job.of);
     const syncs = (trees.stateFiles.length > 0 ? (["workspace", "state"] as const) : (["workspace"] as const)).map((kind) => trees.sync(kind, newId("manifest", this.#parts.now()), signal));
     void Promise.allSettled(syncs.map((sync) => sync.read)).then(read);
     // Both to their end, so that neither goes on behind a failure.
@@ -162,10 +169,14 @@ export class Capsules {
     this.#record({ type: "workspace.sync_failed", data: { capsule_id: job.id, why: job.why, error } }, job.of);
   }
 
-  #record(event: { type: "workspace.synced"; data: EventData<"workspace.synced"> } | { type: "workspace.sync_failed"; data: EventData<"workspace.sync_failed"> }, of: RunIds | null): void {
+  #record(event: Told<"workspace.synced"> | Told<"workspace.sync_failed">, of: RunIds | null): void {
+    this.#append(event, of);
+    this.#parts.journal.setCapsule(null, event.data.capsule_id);
+  }
+
+  #append(event: Told<"workspace.sync_started"> | Told<"workspace.synced"> | Told<"workspace.sync_failed">, of: RunIds | null): void {
     const { journal, stamp } = this.#parts;
     for (const item of encode(event, stamp(), false)) void journal.append(of, item);
-    journal.setCapsule(null, event.data.capsule_id);
   }
 
   #mark(id: string): void {

@@ -9,10 +9,16 @@ import type { Work } from "./work.ts";
 /** Most reasons why something was left out that are remembered for the next receipt. */
 const MAX_LEFT_OUT = 20;
 
+/** The files are read from here on: of what ends meanwhile, the capsule may have anything. */
+export function capsuleRead(work: Work, capsule_id: string, seq: number): void {
+  work.set({ reading: { capsule_id, seq, covers: work.state.session?.last_run_id ?? null } });
+}
+
 /** A capsule was taken: it is recorded, and is from now on what a new runner elsewhere goes on from. */
 export function capsuleSynced(work: Work, data: EventData<"workspace.synced">, of: { task_id: string | null; run_id: string | null }): void {
   const { session, running, queue, permissions } = work.state;
   if (!session) return;
+  const reading = work.state.reading?.capsule_id === data.capsule_id ? work.state.reading : null;
   const { capsule_id: id, why, workspace, state, torn, left_out } = data;
   const { id: session_id, tenant_id, workspace_id, agent, model, env_names } = session;
   const interrupted = queue[0]?.interrupted ?? null;
@@ -23,14 +29,15 @@ export function capsuleSynced(work: Work, data: EventData<"workspace.synced">, o
       id, session_id, tenant_id, ...of, why, workspace_id, workspace, state, torn, left_out, agent, model, env_names, pending_permissions: permissions.map((pending) => pending.id), created_at: work.at,
     },
     conversation: why === "task_end" ? null : (turn ?? session.conversation),
+    seq: reading?.seq ?? null,
   });
   work.set({
     session: { ...session, capsule_id: id },
     capsule: {
       ...latest(id, { workspace, state, left_out }),
-      // One that was asked for was read after all that had ended by then.
-      covers: why === "task_end" ? of.run_id : session.last_run_id,
+      covers: why === "task_end" ? of.run_id : (reading ? reading.covers : session.last_run_id),
     },
+    ...(reading && { reading: null }),
   });
   if (why !== "task_end" && interrupted?.host_id) {
     const [head] = queue;

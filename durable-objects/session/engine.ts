@@ -204,9 +204,9 @@ export class Engine {
     }
   }
 
-  /** One that was taken at a task's end stands for the log up to that end, any other for the log up to now. */
-  #putCapsule({ value, conversation }: Extract<Effect, { kind: "put.capsule" }>): void {
-    const ended = value.why === "task_end" && value.task_id !== null ? this.log.tail(1, filterOf({ task_id: value.task_id, types: ["task.status"] })) + 1 : this.log.last;
+  /** One that was taken at a task's end stands for the log up to that end, any other for the log up to where its files began to be read. */
+  #putCapsule({ value, conversation, seq: read }: Extract<Effect, { kind: "put.capsule" }>): void {
+    const ended = value.why === "task_end" && value.task_id !== null ? this.log.tail(1, filterOf({ task_id: value.task_id, types: ["task.status"] })) + 1 : (read ?? this.log.last);
     const task = value.why === "task_end" && value.task_id !== null ? this.tasks.get(value.task_id) : null;
     // It is sent while the next run works, and may come after that one's end: of that it holds nothing.
     const runs = value.why === "task_end" && value.task_id !== null ? this.runs.of(value.task_id) : [];

@@ -51,12 +51,12 @@ export class Intake {
       const stays = this.#stays(item, run_id);
       if (!stays && to > at) this.#append(turn, task_id, run_id, items.slice(at, to));
       if (stays) this.#append(turn, task_id, run_id, items.slice(at, to + 1));
-      turn.input({ type: "journal", epoch: attachment.epoch, to: from + to, task_id, run_id, items: [item] });
+      turn.input({ type: "journal", epoch: attachment.epoch, to: from + to, task_id, run_id, items: [item], seq: this.#engine.log.last });
       at = to + 1;
     }
     if (at < items.length) {
       this.#append(turn, task_id, run_id, at === 0 ? items : items.slice(at));
-      turn.input({ type: "journal", epoch: attachment.epoch, to: last, task_id, run_id, items: [] });
+      turn.input({ type: "journal", epoch: attachment.epoch, to: last, task_id, run_id, items: [], seq: this.#engine.log.last });
     }
     return Math.max(last, position);
   }
@@ -91,7 +91,7 @@ export class Intake {
 }
 
 const NOTABLE: ReadonlySet<string> = new Set<NotableItem["type"]>([
-  "run.status", "permission.requested", "permission.withdrawn", "usage", "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed",
+  "run.status", "permission.requested", "permission.withdrawn", "usage", "workspace.sync_started", "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed",
 ]);
 function isNotable(item: RunnerItem): item is NotableItem {
   return NOTABLE.has(item.type);
@@ -103,5 +103,5 @@ function isOfWorkspace(item: NotableItem): boolean {
 
 function checkIds(item: NotableItem, sessionId: string, i: number): void {
   if (item.type === "permission.requested" && sessionOf(item.data.permission_id) !== sessionId) throw hostile(`items.${i}.data.permission_id`, "of another session");
-  if (item.type === "workspace.synced" && sessionOf(item.data.capsule_id) !== sessionId) throw hostile(`items.${i}.data.capsule_id`, "of another session");
+  if ((item.type === "workspace.synced" || item.type === "workspace.sync_started") && sessionOf(item.data.capsule_id) !== sessionId) throw hostile(`items.${i}.data.capsule_id`, "of another session");
 }

@@ -10,6 +10,7 @@ const ORDER = [
   "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed", "session.receipt",
   "budget.warning", "budget.exceeded",
   "schedule.run",
+  "workspace.sync_started",
 ] as const satisfies readonly (Exclude<EventType, "log"> | Stream)[];
 type Stream = "stdout" | "stderr" | "system";
 type Kind = (typeof ORDER)[number];

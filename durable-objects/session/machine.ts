@@ -6,7 +6,7 @@ import {
   spawnRenewed, stopRunner,
 } from "./attachment.ts";
 import { BUDGET_WAIT, callsOverdue, deniedHead, gatewayDeadline, isMetered, keepCall, openCall, refusedAbove, settleCall } from "./budget.ts";
-import { capsuleFailed, capsuleSynced } from "./capsules.ts";
+import { capsuleFailed, capsuleRead, capsuleSynced } from "./capsules.ts";
 import { archiveSession, chooseManifest, createSession, terminateSession, updateSession } from "./lifecycle.ts";
 import { permissionAnswered, permissionRequested, permissionWithdrawn, stopClock } from "./permissions.ts";
 import { followSchedule, scheduleAsked, scheduleDeadline, scheduleOverdue } from "./schedule.ts";
@@ -84,7 +84,7 @@ function asking(work: Work, body: () => void): void {
   if (work.state.gateway.question) stopClock(work);
 }
 
-function journal(work: Work, { epoch, to, task_id, run_id, items }: Extract<Input, { type: "journal" }>): void {
+function journal(work: Work, { epoch, to, task_id, run_id, items, seq }: Extract<Input, { type: "journal" }>): void {
   if (work.state.attachment?.epoch !== epoch || to <= work.state.position) return;
   work.set({ position: to });
   if (work.state.session?.status === "terminated") return;
@@ -93,6 +93,7 @@ function journal(work: Work, { epoch, to, task_id, run_id, items }: Extract<Inpu
     if (item.type === "usage") {
       if (!isMetered(work.state, run_id)) countUsage(work, item.data);
     }
+    else if (item.type === "workspace.sync_started") capsuleRead(work, item.data.capsule_id, seq);
     else if (item.type === "workspace.synced") capsuleSynced(work, item.data, { task_id, run_id });
     else if (item.type === "workspace.sync_failed") capsuleFailed(work, item.data);
     else if (item.type === "workspace.restored") restored(work);

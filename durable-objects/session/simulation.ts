@@ -132,7 +132,11 @@ export class Simulation {
     const { running, suspending } = this.state;
     const asked = this.commands("capsule").at(-1)?.body;
     if (running && asked?.kind === "capsule" && asked.stop_agent) this.reports("canceled", { error: { code: "suspended", message: "suspended" }, conversation: "mid" });
-    return this.synced(suspending?.capsule?.id, "suspend");
+    return this.reading(suspending?.capsule?.id ?? "").synced(suspending?.capsule?.id, "suspend");
+  }
+  /** The runner begins to read the files for a capsule that was asked for. */
+  reading(id: string): this {
+    return this.journal({ at: "", type: "workspace.sync_started", data: { capsule_id: id, why: "suspend" } });
   }
   synced(id = newChildId("capsule", SESSION, this.now), why: Capsule["why"] = "task_end"): this {
     const { counters, position, session } = this.state;
@@ -140,7 +144,7 @@ export class Simulation {
     const data = { capsule_id: id, why, workspace: tree, state: tree, torn: false, left_out: [], duration_ms: 1 };
     const run_id = why === "task_end" ? (session?.last_run_id ?? null) : null;
     const task_id = run_id === null ? null : (this.runs.get(run_id)?.task_id ?? null);
-    return this.feed({ type: "journal", epoch: counters.epoch, to: position + 1, task_id, run_id, items: [{ at: "", type: "workspace.synced", data }] });
+    return this.feed({ type: "journal", epoch: counters.epoch, to: position + 1, task_id, run_id, items: [{ at: "", type: "workspace.synced", data }], seq: position + 1 });
   }
   restored(): this {
     const tree = { manifest_id: newId("manifest", this.now), ...TREE };
@@ -153,7 +157,7 @@ export class Simulation {
   /** The runner's journal goes on by these items of the current run. */
   journal(...items: NotableItem[]): this {
     const { running, position, counters } = this.state;
-    return this.feed({ type: "journal", epoch: counters.epoch, to: position + Math.max(1, items.length), task_id: running?.task.id ?? null, run_id: running?.run.id ?? null, items });
+    return this.feed({ type: "journal", epoch: counters.epoch, to: position + Math.max(1, items.length), task_id: running?.task.id ?? null, run_id: running?.run.id ?? null, items, seq: position + items.length });
   }
   reports(status: Run["status"], more: object = {}): this {
     return this.journal({ at: new Date(this.now).toISOString(), type: "run.status", data: { status, ...more } });

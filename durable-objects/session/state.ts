@@ -53,6 +53,13 @@ export interface Running {
   conversation: string | null;
 }
 
+export interface Reading {
+  capsule_id: string;
+  seq: number;
+  /** The last run that had ended by its own word. */
+  covers: string | null;
+}
+
 /** The latest capsule, as far as restoring needs it. */
 export interface LatestCapsule {
   id: string;
@@ -228,6 +235,8 @@ export interface State {
   suspending: Suspending | null;
   /** The latest capsule. */
   capsule: LatestCapsule | null;
+  /** A capsule that was asked for, from where its files are read: what held then is what it stands for. */
+  reading: Reading | null;
   /** What the next runner restores whatever its host has: the session was forked, or resumed from an older capsule. */
   restore: RestoreOrder | null;
   before: Before | null;
@@ -241,12 +250,12 @@ export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, cache_read_t
 export const EMPTY: State = {
   session: null, rules: [], usage: NO_USAGE, queue: [], running: null, permissions: [], approvals: NO_APPROVALS, attachment: null, position: 0, commands: [], chores: [],
   counters: { epoch: 0, order: 0, failures: 0, retry_at: null, trouble: null, idle_since: null },
-  suspending: null, capsule: null, restore: null, before: null, gateway: NO_GATEWAY, schedule: null,
+  suspending: null, capsule: null, reading: null, restore: null, before: null, gateway: NO_GATEWAY, schedule: null,
 };
 
 /** Items of a runner's journal that change more than the log. */
 export type NotableItem = Extract<RunnerItem, {
-  type: "run.status" | "permission.requested" | "permission.withdrawn" | "usage" | "workspace.synced" | "workspace.sync_failed" | "workspace.restored" | "workspace.restore_failed";
+  type: "run.status" | "permission.requested" | "permission.withdrawn" | "usage" | "workspace.sync_started" | "workspace.synced" | "workspace.sync_failed" | "workspace.restored" | "workspace.restore_failed";
 }>;
 
 /** What the session's first runner restores: the capsule of another session, or a manifest of its workspace. */
@@ -286,7 +295,8 @@ export type Input =
   | { type: "link.down"; epoch: number; stopped: boolean }
   /** The runner's journal does not go on where the log ends. */
   | { type: "link.broken"; epoch: number; reason: string }
-  | { type: "journal"; epoch: number; to: number; task_id: string | null; run_id: string | null; items: readonly NotableItem[] }
+  /** `seq`: the last event of the log, which is the last of `items` where they are logged. */
+  | { type: "journal"; epoch: number; to: number; task_id: string | null; run_id: string | null; items: readonly NotableItem[]; seq: number }
   | GatewayInput
   | ScheduleInput
   | { type: "command.ack"; epoch: number; up_to: number }
@@ -311,7 +321,8 @@ export type Effect =
   /** A question goes on waiting in another run of its task. */
   | { kind: "move.permission"; id: string; run_id: string }
   /** Its `seq` and conversation are filled in by the store. */
-  | { kind: "put.capsule"; value: Omit<Capsule, "seq" | "conversation">; conversation: string | null }
+  /** `seq`: the log up to which it stands for; null: to be seen from the log. */
+  | { kind: "put.capsule"; value: Omit<Capsule, "seq" | "conversation">; conversation: string | null; seq: number | null }
   | { kind: "command"; command: CommandRecord }
   | { kind: "commands.drop"; up_to: number }
   | { kind: "call"; chore: Chore }

@@ -2,6 +2,7 @@
 
 import type { Permission, Run, Runner, Task } from "../../sdk/protocol/index.ts";
 import { columns, MAX_COLUMN_CHARS, type Sql } from "../base/sql.ts";
+import type { OpenCall } from "./budget.ts";
 import { EMPTY, type CommandRecord, type State, type TaskRecord } from "./state.ts";
 
 export const STORE_TABLES: readonly string[] = [
@@ -26,8 +27,13 @@ type Rows = { toArray(): Value[] };
 const many = (rows: Rows): unknown[] => rows.toArray().map(({ value }): unknown => JSON.parse(value));
 const one = (rows: Rows): unknown => many(rows)[0] ?? null;
 
+type Pair = [name: string, json: string];
 /** Slices are stored as a whole, each when it is another object than before. */
-const SLICES = ["session", "rules", "usage", "running", "approvals", "attachment", "position", "chores", "counters", "suspending", "capsule", "restore", "before", "gateway", "schedule"] as const;
+const SLICES = ["session", "rules", "usage", "running", "approvals", "attachment", "position", "chores", "counters", "suspending", "capsule", "reading", "restore", "before", "schedule"] as const;
+
+/** A model call under way is a row of its own beside the slices: that one begins or ends does not write the others again. */
+const CALL = "call:";
+type Gateway = State["gateway"];
 
 export class States {
   readonly #sql: Sql;
@@ -35,14 +41,34 @@ export class States {
     this.#sql = sql;
   }
   load(tasks: Tasks, commands: Commands, permissions: Permissions): State {
-    const slices = Object.fromEntries(this.#sql.exec<Value & { name: string }>("select name, value from slices").toArray().map(({ name, value }) => [name, JSON.parse(value) as unknown]));
-    return { ...EMPTY, ...(slices as Partial<State>), queue: tasks.pending(), commands: commands.all(), permissions: permissions.pending() };
+    const rows = this.#sql.exec<Value & { name: string }>("select name, value from slices order by rowid").toArray().map(({ name, value }) => [name, JSON.parse(value) as unknown] as const);
+    const slices = Object.fromEntries(rows.filter(([name]) => !name.startsWith(CALL))) as Partial<State>;
+    const calls = rows.filter(([name]) => name.startsWith(CALL)).map(([, call]) => call as OpenCall);
+    const { gateway = EMPTY.gateway } = slices;
+    // An earlier version kept them within the slice.
+    if (gateway.calls.length > 0) this.#write(this.#gateway({ ...gateway, calls: [] }, { ...gateway, caps: gateway.caps && { ...gateway.caps } }));
+    return { ...EMPTY, ...slices, gateway: { ...gateway, calls: [...gateway.calls, ...calls] }, queue: tasks.pending(), commands: commands.all(), permissions: permissions.pending() };
   }
   save(before: State, after: State): void {
-    const changed = SLICES.filter((name) => before[name] !== after[name]);
-    if (changed.length === 0) return;
-    const values = JSON.stringify(changed.map((name) => [name, JSON.stringify(after[name])]));
-    if (values.length > MAX_COLUMN_CHARS) return changed.forEach((name) => this.#put(JSON.stringify([[name, JSON.stringify(after[name])]])));
+    const changed = SLICES.filter((name) => before[name] !== after[name]).map((name): Pair => [name, JSON.stringify(after[name])]);
+    if (before.gateway !== after.gateway) changed.push(...this.#gateway(before.gateway, after.gateway));
+    this.#write(changed);
+  }
+
+  /** What is to be written; what has ended is deleted. */
+  #gateway(before: Gateway, after: Gateway): Pair[] {
+    const names = Object.keys(after) as (keyof Gateway)[];
+    const changed: Pair[] = names.some((name) => name !== "calls" && before[name] !== after[name]) ? [["gateway", JSON.stringify({ ...after, calls: [] })]] : [];
+    if (before.calls === after.calls) return changed;
+    const [stored, open] = [new Set(before.calls), new Set(after.calls.map(({ id }) => id))];
+    for (const call of after.calls) if (!stored.has(call)) changed.push([CALL + call.id, JSON.stringify(call)]);
+    for (const { id } of before.calls) if (!open.has(id)) this.#sql.exec("delete from slices where name = ?", CALL + id);
+    return changed;
+  }
+  #write(pairs: readonly Pair[]): void {
+    if (pairs.length === 0) return;
+    const values = JSON.stringify(pairs);
+    if (values.length > MAX_COLUMN_CHARS) return pairs.forEach((pair) => this.#put(JSON.stringify([pair])));
     this.#put(values);
   }
   #put(pairs: string): void {

@@ -178,6 +178,16 @@ describe("a runner that is lost", () => {
     world.reports("failed");
     expect(hostWish(world.state)?.must).toBe(true);
   });
+  it("takes what ended while a capsule was read for what it may lack", () => {
+    const world = new Simulation().attached();
+    world.task();
+    world.suspend("pause");
+    const id = world.state.suspending?.capsule?.id ?? "";
+    world.reading(id).reports("completed").synced(id, "suspend");
+    expect(hostWish(world.state)).toEqual({ host_id: HOST, must: true });
+    world.synced();
+    expect(hostWish(world.state)).toEqual({ host_id: HOST, must: false });
+  });
 });
 
 describe("a receipt", () => {

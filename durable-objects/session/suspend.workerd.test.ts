@@ -49,6 +49,20 @@ describe("a suspended session", () => {
     expect(subject.fakes.spawns).toHaveLength(1);
   });
 
+  it("stands for the log up to where its files began to be read, not to where that was told", async () => {
+    const { subject, runner } = await subjectWith();
+    await subject.task();
+    const run = await runner.start();
+    await subject.rpc.suspend(actor, {});
+    const { capsule_id } = await runner.command("capsule");
+    runner.events(run, { at: "2026-11-21T00:00:00.000Z", type: "workspace.sync_started", data: { capsule_id, why: "suspend" } }, status("completed"), synced(capsule_id, "suspend"));
+    await subject.is("suspended");
+    const [started, ended] = await subject.log({ types: ["workspace.sync_started", "task.status"] }).then((events) => [events.find(({ type }) => type === "workspace.sync_started"), events.at(-1)]);
+    const [capsule] = unwrap(await subject.rpc.listCapsules(actor, { limit: 1, offset: 0 })).items;
+    expect(capsule).toMatchObject({ id: capsule_id, seq: started?.seq });
+    expect(ended?.seq).toBeGreaterThan(capsule?.seq ?? 0);
+  });
+
   it("hears nothing of a runner that it holds: what its host's end makes it say is not the session's, and what it had to say comes again", async () => {
     const { subject, runner } = await subjectWith();
     const task = await subject.task();

@@ -45,6 +45,8 @@ export const eventData = {
   "permission.requested": toolCall.extend({ permission_id: idOf("permission"), call_id: z.string().max(200).optional(), keys: grantKeys.nullable().optional() }),
   /** The agent took its question back (the turn was interrupted). */
   "permission.withdrawn": z.object({ permission_id: idOf("permission") }),
+  /** The files are read from here on for a capsule that was asked for, perhaps once more: it has what was written by now, and nothing is known of the rest. */
+  "workspace.sync_started": z.object({ capsule_id: idOf("capsule"), why: capsuleWhy }),
   /** A capsule was taken. `task_id` and `run_id` of the event are those that had ended when its files were read. */
   "workspace.synced": z.object({
     capsule_id: idOf("capsule"),
@@ -84,7 +86,7 @@ export const eventType = z.enum(EVENT_TYPES);
 export const RUNNER_EVENT_TYPES = [
   "log", "message", "message.delta", "thinking", "tool.call", "tool.result", "file.changed", "usage", "plan", "progress", "error",
   "run.status", "permission.requested", "permission.withdrawn",
-  "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed",
+  "workspace.sync_started", "workspace.synced", "workspace.sync_failed", "workspace.restored", "workspace.restore_failed",
 ] as const satisfies readonly EventType[];
 export type RunnerEventType = (typeof RUNNER_EVENT_TYPES)[number];
 

@@ -42,10 +42,9 @@ export function keptAsWritten(claims: Claims, events: readonly Event[], runs: re
     const has = (run: string) => new Set([...text.matchAll(new RegExp(`"run_id":"${run}","n":(\\d+)`, "g"))].map(([, n]) => Number(n)));
     for (const { id } of runs) {
       const wrote = has(id);
-      // Known weakness: a capsule of a suspend is dated by the event that reports it, and its files may be of a moment before; nothing is claimed of what ended in between.
-      const ended = capsule.why === "task_end" && (completed.get(id) ?? Number.POSITIVE_INFINITY) <= capsule.seq;
+      const ended = (completed.get(id) ?? Number.POSITIVE_INFINITY) <= capsule.seq;
       // Its own run's lines are logged after they are written; those of earlier runs that did not end well may have gone with their sandbox.
-      const should = ended ? lines : id === capsule.run_id && capsule.why === "task_end" ? Math.max(0, ...linesOf(events.filter(({ seq }) => seq <= capsule.seq), id)) : 0;
+      const should = ended ? lines : id === capsule.run_id ? Math.max(0, ...linesOf(events.filter(({ seq }) => seq <= capsule.seq), id)) : 0;
       claims.holds(`${capsule.id} (${capsule.why}, ${capsule.seq}) has the first ${should} lines of ${id}`, Array.from({ length: should }, (_, i) => i + 1).every((n) => wrote.has(n)));
     }
   }
