@@ -9,12 +9,13 @@ import { benchHistory } from "./history.ts";
 import { benchIdle } from "./idle.ts";
 import { benchMarco } from "./marco.ts";
 import { benchRecovery } from "./recovery.ts";
+import { benchResume } from "./resume.ts";
 import { benchStart } from "./start.ts";
 import { benchSuspend } from "./suspend.ts";
 import { print, type Figure } from "./table.ts";
 import { benchWorkspace } from "./workspace.ts";
 
-const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, history: benchHistory, idle: benchIdle, recovery: benchRecovery, gateway: benchGateway, marco: benchMarco, dashboard: benchDashboard, workspace: benchWorkspace };
+const BENCHES: Record<string, () => Promise<Figure[]>> = { dispatch: benchDispatch, events: benchEvents, start: benchStart, suspend: benchSuspend, resume: benchResume, history: benchHistory, idle: benchIdle, recovery: benchRecovery, gateway: benchGateway, marco: benchMarco, dashboard: benchDashboard, workspace: benchWorkspace };
 
 const names = process.argv.slice(2);
 const unknown = names.filter((name) => !(name in BENCHES));

@@ -21,15 +21,15 @@ function text(next: () => number, length: number): string {
 }
 
 /** Large files are half noise (as pictures and archives are) and half of it followed by what repeats. */
-export function makeTree(root: string): void {
+export function makeTree(root: string, { directories, large }: { directories: number; large: number } = { directories: DIRECTORIES, large: LARGE }): void {
   const { below } = chance(20_261_121);
   const next = () => below(2 ** 32) / 2 ** 32;
-  for (let at = 0; at < SMALL_FILES; at++) {
+  for (let at = 0; at < directories * FILES_EACH; at++) {
     const path = join(root, small(at));
     if (at % FILES_EACH === 0) mkdirSync(join(path, ".."), { recursive: true });
     writeFileSync(path, text(next, 500 + Math.floor(next() * next() * 20_000)));
   }
-  for (let at = 0; at < LARGE; at++) {
+  for (let at = 0; at < large; at++) {
     const noise = new Uint32Array(LARGE_BYTES / 4);
     for (let word = 0; word < noise.length; word++) noise[word] = next() * 2 ** 32;
     const bytes = Buffer.from(noise.buffer);

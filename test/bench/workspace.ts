@@ -1,14 +1,14 @@
 /** Owns the workspace bench: first sync, unchanged sync, sync after 1 % of the files changed, and restore, each beside restic on the same tree. */
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { restoreInThread, syncInThread, type DoorPlace } from "../../agent/workspace/thread.ts";
 import { idOf, newId } from "../../sdk/protocol/ids.ts";
 import { Secret } from "../../sdk/protocol/secret.ts";
 import { startStack } from "../support/stack.ts";
+import { roomyPlace } from "./place.ts";
 import { number, type Figure } from "./table.ts";
 import { changeTree, makeTree } from "./workspace-tree.ts";
 
@@ -28,9 +28,8 @@ interface Contender {
 }
 
 export async function benchWorkspace(): Promise<Figure[]> {
-  const base = mkdtempSync(join(roomy("/dev/shm") ? "/dev/shm" : tmpdir(), "marionette-bench-workspace-"));
-  // The edge's store lies on the same disk as restic's: memory, where there is room.
-  process.env["TMPDIR"] = base;
+  // The edge's store lies on the same disk as restic's.
+  const { base, leave } = roomyPlace("workspace", NEEDED_BYTES);
   const stack = await startStack();
   try {
     const tree = join(base, "tree");
@@ -53,7 +52,7 @@ export async function benchWorkspace(): Promise<Figure[]> {
     return contenders.filter(({ name }) => name !== "restic").flatMap(({ name }) => STEPS.map((step) => figure(`workspace of 500 MB, 50,016 files: ${step} ${name}`, best.get(name)?.[step] ?? Number.NaN, raw?.[step])));
   } finally {
     await stack.close();
-    rmSync(base, { recursive: true, force: true });
+    leave();
   }
 }
 
@@ -124,13 +123,4 @@ function restic(base: string, tree: string): Contender {
     sync: async () => run("backup", tree),
     restore: async (into) => run("restore", "latest", "--target", into),
   };
-}
-
-function roomy(path: string): boolean {
-  try {
-    const { bavail, bsize } = statfsSync(path);
-    return bavail * bsize > NEEDED_BYTES;
-  } catch {
-    return false;
-  }
 }
