@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** A new directory, in which what is started before `leave` lies too; `leave` removes it. */
-export function roomyPlace(name: string, neededBytes: number): { base: string; leave(): void } {
+export function roomyPlace(name: string, neededBytes: number): { base: string; leave: () => void } {
   const before = process.env["TMPDIR"];
   const base = mkdtempSync(join(roomy("/dev/shm", neededBytes) ? "/dev/shm" : tmpdir(), `marionette-bench-${name}-`));
   process.env["TMPDIR"] = base;
   return {
     base,
-    leave() {
+    leave: () => {
       if (before === undefined) delete process.env["TMPDIR"];
       else process.env["TMPDIR"] = before;
       rmSync(base, { recursive: true, force: true });
