@@ -25,7 +25,7 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
     await shown?.close();
   });
 
-  const PAGES = ["/", "/inbox", "/files", "/costs", "/hosts", "/settings/agents", "/settings/keys", "/settings/runner-tokens", "/settings/rules", "/settings/budgets", "/settings/prices", "/settings/voice"];
+  const PAGES = ["/", "/inbox", "/files", "/costs", "/schedules", "/settings/agents", "/settings/hosts", "/settings/keys", "/settings/runner-tokens", "/settings/rules", "/settings/budgets", "/settings/prices", "/settings/voice"];
   const settled = async (page: Page) => {
     await page.locator("h1").first().waitFor();
     await page.locator(".waiting").waitFor({ state: "detached" });
@@ -57,9 +57,13 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
     await page.goto("/");
     await page.getByRole("button", { name: "Launch an agent" }).click();
     await page.getByText("More", { exact: true }).click();
+    await page.getByRole("button", { name: "Add a rule" }).click();
     await check(page, "launch");
+    await page.goto("/schedules");
+    await page.getByRole("button", { name: "New schedule" }).click();
+    await check(page, "new schedule");
     const empty = await dashboard.visit("/", { ...look, key: nobody });
-    for (const path of ["/", "/inbox", "/files", "/costs", "/hosts", "/settings/agents"]) {
+    for (const path of ["/", "/inbox", "/files", "/costs", "/schedules", "/hosts", "/settings/agents"]) {
       await empty.goto(path);
       await check(empty, `empty ${path}`);
     }
@@ -178,6 +182,58 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
     await page.getByRole("button", { name: "Set the budget" }).click();
     await page.getByText("$0 of $3.00").waitFor();
     expect((await shown.scene.client.budgets.list()).items).toContainEqual(expect.objectContaining({ label: { name: "team", value: "ops" }, max_cost_usd: 3 }));
+  });
+
+  it("makes a schedule, runs it by hand, pauses, resumes and deletes it", async () => {
+    const page = await dashboard.visit("/schedules");
+    await page.getByRole("button", { name: "New schedule" }).click();
+    await page.getByRole("combobox", { name: "Agent", exact: true }).selectOption("scripted");
+    await page.getByLabel("Prompt").fill(steps(["text", "By the clock."]));
+    await page.getByRole("combobox", { name: "When" }).selectOption("");
+    await page.getByLabel("Cron expression").fill("every day");
+    dashboard.allow(/status of 400/);
+    await page.getByText("More", { exact: true }).click();
+    await page.getByLabel("Name", { exact: true }).fill("By the clock");
+    await page.getByRole("button", { name: "Make the schedule" }).click();
+    await page.getByRole("alert").filter({ hasText: /cron/i }).waitFor();
+    await page.getByLabel("Cron expression").fill("30 4 * * *");
+    await page.getByRole("button", { name: "Make the schedule" }).click();
+    const card = page.getByRole("article").filter({ hasText: "By the clock" });
+    await card.getByText("active", { exact: true }).waitFor();
+    const [made] = (await shown.scene.client.schedules.list()).items;
+    expect(made).toMatchObject({ name: "By the clock", cron: "30 4 * * *", timezone: "UTC", continue: false });
+    await card.getByRole("button", { name: "Run now" }).click();
+    await card.getByText("completed", { exact: true }).waitFor();
+    await card.getByRole("button", { name: "Pause" }).click();
+    await card.getByText("paused", { exact: true }).waitFor();
+    await card.getByRole("button", { name: "Resume" }).click();
+    await card.getByText("active", { exact: true }).waitFor();
+    await card.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("button", { name: "Delete both" }).click();
+    await card.waitFor({ state: "detached" });
+    await eventually("its session has ended", async () => (await shown.scene.client.sessions.get(made?.session_id ?? "")).status === "terminated");
+  });
+
+  it("pauses, resumes and drains a runner, and drains its host", async () => {
+    const { client } = shown.scene;
+    const session = await shown.scene.session({ name: "On a runner" });
+    await shown.scene.end(await shown.scene.task(session, steps(["text", "here"])));
+    const page = await dashboard.visit("/settings/hosts");
+    const line = page.getByRole("listitem").filter({ hasText: "On a runner" });
+    await line.getByRole("button", { name: "Pause" }).click();
+    await line.getByText("paused", { exact: true }).waitFor();
+    expect(await client.sessions.get(session.id)).toMatchObject({ status: "suspended", suspension: { strategy: "pause", cause: "requested" } });
+    await line.getByRole("button", { name: "Resume" }).click();
+    await line.getByText("idle", { exact: true }).waitFor();
+    const before = (await client.sessions.get(session.id)).runner?.id ?? "";
+    await line.getByRole("button", { name: "Drain" }).click();
+    await line.waitFor({ state: "detached" });
+    await shown.scene.end(await shown.scene.task(session, steps(["text", "on another"])));
+    expect((await client.sessions.get(session.id)).runner?.id).not.toBe(before);
+    await expect(client.runners.pause(before)).rejects.toThrow(/has ended|does not serve/);
+    await page.getByRole("button", { name: "Drain this host" }).click();
+    await page.getByRole("button", { name: "Take runners again" }).click();
+    await page.getByRole("button", { name: "Drain this host" }).waitFor();
   });
 
   it("suspends and resumes several sessions at once", async () => {

@@ -8,6 +8,8 @@ import { dashboardAt, type Dashboard } from "../support/dashboard.ts";
 import { eventually } from "../support/eventually.ts";
 import { script, startModelServer, type ModelServer } from "../support/model-server/index.ts";
 import { startScene, type Scene } from "../support/scene.ts";
+import { startTranscriptionServer, type TranscriptionServer } from "../support/transcription-server.ts";
+import { imagesAndVoice, MICROPHONE } from "./ui-voice.ts";
 
 const ASK = (command = "curl https://example.org"): Step => ["ask", "Bash", { command }];
 
@@ -15,10 +17,12 @@ const missing = missingBrowser();
 describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (${missing})`}`, () => {
   let scene: Scene;
   let model: ModelServer;
+  let server: TranscriptionServer;
   let dashboard: Dashboard;
   beforeAll(async () => {
-    [scene, model] = await Promise.all([startScene(), startModelServer()]);
-    dashboard = await dashboardAt(scene.stack.url, scene.stack.apiKey);
+    server = await startTranscriptionServer("into the box");
+    [scene, model] = await Promise.all([startScene({ voice: { url: server.url, language: "en" } }), startModelServer()]);
+    dashboard = await dashboardAt(scene.stack.url, scene.stack.apiKey, MICROPHONE);
   }, 120_000);
   afterEach(async () => {
     await dashboard.clear();
@@ -28,6 +32,7 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
     await dashboard?.close();
     await scene?.close();
     await model?.close();
+    await server?.close();
   });
 
   const transcript = (page: Page) => page.getByRole("log", { name: "What happened in this session" });
@@ -44,15 +49,24 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
   const now = (session: Session) => scene.client.sessions.get(session.id);
 
   it("launches from the form, shows what the agent does, and is answered", async () => {
+    const { id: workspace_id } = await scene.client.workspaces.create({ name: "Shared files" });
     const page = await dashboard.visit("/");
     await page.getByRole("button", { name: "Launch an agent" }).click();
     await page.getByRole("combobox", { name: "Agent", exact: true }).selectOption("scripted");
-    await page.getByLabel("Prompt").fill(steps(["text", "I am here."], ASK(), ["write", "note.txt", "noted"], ["text", "All done."]));
+    await page.getByLabel("Prompt").fill(steps(["text", "I am here."], ["ask", "Bash", { command: "npm test" }], ASK(), ["write", "note.txt", "noted"], ["text", "All done."]));
     await page.getByText("More", { exact: true }).click();
     await page.getByLabel("Name").fill("From the form");
     await page.getByLabel("Labels").fill("team: web");
     await page.getByLabel("Budget in dollars").fill("2.5");
+    await page.getByLabel("Budget in tokens").fill("90000");
+    await page.getByRole("combobox", { name: "Works on" }).selectOption("workspace");
+    await page.getByRole("combobox", { name: "Workspace", exact: true }).selectOption(workspace_id);
+    await page.getByRole("button", { name: "Add a rule" }).click();
+    await page.getByLabel("Pattern of rule 1").fill("npm *");
     await page.getByRole("combobox", { name: "When idle" }).selectOption("always_on");
+    await page.getByRole("button", { name: "Keep these settings" }).click();
+    await page.getByLabel("Name of the profile").fill("web team");
+    await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Launch", exact: true }).click();
     await page.getByRole("heading", { name: "From the form" }).waitFor();
     await says(page, "I am here.").waitFor();
@@ -64,7 +78,11 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
     await says(page, "All done.").waitFor();
     await transcript(page).locator(".item-answered", { hasText: "approved" }).waitFor();
     const [made] = (await scene.client.sessions.list({ labels: { team: "web" } })).items;
-    expect(made).toMatchObject({ name: "From the form", lifecycle_mode: "always_on", budget: { max_cost_usd: 2.5 } });
+    expect(made).toMatchObject({ name: "From the form", lifecycle_mode: "always_on", workspace_id, rules: [{ tool: "Bash", pattern: "npm *", verdict: "allow" }], budget: { max_cost_usd: 2.5, max_tokens: 90_000 } });
+    await page.goto("/");
+    await page.getByRole("button", { name: "Launch an agent" }).click();
+    await page.getByRole("combobox", { name: "Profile" }).selectOption("web team");
+    expect(await page.getByLabel("Budget in tokens").inputValue()).toBe("90000");
   });
 
   it("denies with a reason that the agent reads", async () => {
@@ -73,6 +91,61 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
     await page.getByLabel(/Why not/).fill("not on a Friday");
     await page.getByRole("button", { name: "Deny", exact: true }).click();
     await says(page, "Bash: denied: not on a Friday").waitFor();
+  });
+
+  it("approves calls of a kind for the turn, and for the session", async () => {
+    const { page } = await opened(ASK(), ASK(), ["text", "The turn is over."]);
+    const question = transcript(page).getByLabel("Waiting for you");
+    await question.getByRole("button", { name: "For the turn" }).click();
+    await says(page, "The turn is over.").waitFor();
+    await send(page, steps(ASK(), ["text", "The next is over."]));
+    await question.getByRole("button", { name: "For the session" }).click();
+    await says(page, "The next is over.").waitFor();
+    await send(page, steps(ASK(), ["text", "Not asked again."]));
+    await says(page, "Not asked again.").waitFor();
+    expect(await transcript(page).locator(".item-answered").count()).toBe(2);
+  });
+
+  it("tells of a question by a notification where the tab is hidden, and only there", async () => {
+    const page = await dashboard.visit("/");
+    // The browser's own, as far as a page can see: nothing is shown on a test machine.
+    await page.addInitScript(`{
+      window.told = [];
+      Object.defineProperty(document, "hidden", { get: () => window.away === true });
+      window.Notification = class extends EventTarget { static permission = "granted"; constructor(title, options) { super(); window.told.push({ title, ...options }); window.last = this; } };
+    }`);
+    await page.goto("/costs");
+    await page.locator(".connection.live").waitFor();
+    const session = await scene.session({ name: "Seen" });
+    await scene.task(session, steps(ASK()));
+    await page.locator(".navigation .count").waitFor();
+    expect(await page.evaluate("window.told")).toEqual([]);
+    await page.evaluate("window.away = true");
+    const hidden = await scene.session({ name: "Unseen" });
+    const asked = await scene.asked(await scene.task(hidden, steps(ASK("curl https://example.com/unseen"))));
+    await expect.poll(() => page.evaluate("window.told")).toEqual([expect.objectContaining({ title: "Bash waits for you", body: "curl https://example.com/unseen", tag: asked.id })]);
+    await page.evaluate('window.last.dispatchEvent(new Event("click"))');
+    await page.waitForURL(`**/inbox#${asked.id}`);
+    await page.locator(`#${asked.id}`).waitFor();
+  });
+
+  it("marks where something was missed", async () => {
+    const session = await scene.session();
+    const page = await dashboard.visit("/");
+    // One frame of the log never arrives.
+    await page.routeWebSocket(/\/events/, (socket) => {
+      const real = socket.connectToServer();
+      real.onMessage((frame) => {
+        if (!String(frame).includes('"text":"Lost word."')) socket.send(frame);
+      });
+    });
+    await page.goto(`/sessions/${session.id}`);
+    await transcript(page).waitFor();
+    await send(page, steps(["text", "First word."], ASK(), ["text", "Lost word."], ["sleep", 1_500], ["text", "Last word."]));
+    await page.getByRole("button", { name: "Approve" }).click();
+    await says(page, "Last word.").waitFor();
+    await transcript(page).getByText(/^Events \d+ to \d+ are missing here/).waitFor();
+    expect(await says(page, "Lost word.").count()).toBe(0);
   });
 
   it("lets edits through for as long as someone says", async () => {
@@ -210,4 +283,6 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
     await says(page, "Rich again.").waitFor({ timeout: 60_000 });
     await page.locator(".session-side").getByText(/of 10\.0M tokens/).waitFor();
   }, 240_000);
+
+  imagesAndVoice(() => ({ scene, dashboard, server }));
 });

@@ -72,6 +72,9 @@ export async function startShown(): Promise<Shown> {
   await work("Move to the new router", { team: "web" }, [["text", "One file is left."], ["ask", "Edit", { file_path: "src/routes.ts", old_string: "const router = old();\n", new_string: "const router = createRouter({ strict: true });\n" }]]);
   await work("Nightly checks", { team: "ops" }, [["stderr", "no such database"], ["exit", 3]]);
   await work("Write release notes", { team: "docs" }, [["record", { type: "message.delta", text: "## 2.4\n\nCarts count in cents. Vouchers " }], ["sleep", 86_400_000]]);
+  await client.schedules.create({ agent: "scripted", name: "Triage new issues", prompt: "Read the issues that came since yesterday. Label each, and say which one to look at first.", cron: "0 9 * * MON-FRI", timezone: "Europe/Berlin", labels: { team: "web" }, continue: true });
+  const failing = await client.schedules.create({ agent: "scripted", name: "Update dependencies", prompt: "Update what has a security fix, and open a change for each.", cron: "0 3 * * SUN", timezone: "UTC", env: { SCRIPT: JSON.stringify([["exit", 3]]) }, pause_on_failure: true });
+  await scene.end(await client.schedules.trigger(failing.id));
   await pending(waiting);
   await eventually("it is idle", async () => (await client.sessions.get(suspended.id)).task_id === null && (await client.sessions.get(suspended.id)).queued_tasks === 0);
   await client.sessions.suspend(suspended.id);

@@ -41,7 +41,19 @@ export async function violationsOf(page: Page): Promise<string[]> {
   return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.slice(0, 3).map(({ target, html }) => `${target.join(" ")} ${html.slice(0, 120)}`).join(" | ")}`);
 }
 
-/** By how many pixels the page is wider than its window. */
+/** By how many pixels the page is wider than its window: with the fonts of this machine, and with the wider and larger ones that another may have. */
 export function overflowOf(page: Page): Promise<number> {
-  return page.evaluate<number>("document.documentElement.scrollWidth - innerWidth");
+  return page.evaluate<number>(`(() => {
+    const { body, documentElement: root } = document;
+    const over = () => root.scrollWidth - innerWidth;
+    const most = [over()];
+    for (const [face, size] of [["monospace", "110%"], ["serif", "120%"]]) {
+      root.style.setProperty("--face", face);
+      body.style.fontSize = size;
+      most.push(over());
+    }
+    root.style.removeProperty("--face");
+    body.style.fontSize = "";
+    return Math.max(...most);
+  })()`);
 }

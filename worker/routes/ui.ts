@@ -4,7 +4,7 @@ import type { App, Ctx } from "../context.ts";
 import type { DashboardFiles } from "../ui/files.ts";
 
 /** First parts of the dashboard's own paths; whatever else is unknown stays unknown. */
-const PAGES = ["/", "/sessions", "/inbox", "/files", "/costs", "/settings", "/hosts", "/sign-in"];
+const PAGES = ["/", "/sessions", "/inbox", "/files", "/costs", "/settings", "/hosts", "/schedules", "/sign-in"];
 /** Stands in the page where the nonce goes. */
 const NONCE = "__NONCE__";
 

@@ -15,22 +15,22 @@ const Session = lazy(() => import("./pages/session.tsx").then((page) => page.Ses
 const Inbox = lazy(() => import("./pages/inbox.tsx").then((page) => page.Inbox));
 const Files = lazy(() => import("./pages/files.tsx").then((page) => page.Files));
 const Costs = lazy(() => import("./pages/costs.tsx").then((page) => page.Costs));
-const Hosts = lazy(() => import("./pages/hosts.tsx").then((page) => page.Hosts));
+const Schedules = lazy(() => import("./pages/schedules.tsx").then((page) => page.Schedules));
 const Settings = lazy(() => import("./pages/settings.tsx").then((page) => page.Settings));
 
 const PLACES: readonly { path: string; name: string; icon: IconName }[] = [
   { path: "/", name: "Fleet", icon: "fleet" },
   { path: "/inbox", name: "Inbox", icon: "inbox" },
+  { path: "/schedules", name: "Schedules", icon: "schedules" },
   { path: "/files", name: "Files", icon: "files" },
   { path: "/costs", name: "Costs", icon: "costs" },
-  { path: "/hosts", name: "Hosts", icon: "hosts" },
   { path: "/settings", name: "Settings", icon: "settings" },
 ];
 const NEXT: Readonly<Record<Theme, Theme>> = { system: "light", light: "dark", dark: "system" };
 
 function Navigation() {
   const { path } = useLocation();
-  const here = (place: string) => (place === "/" ? path === "/" || path.startsWith("/sessions") : path.startsWith(place));
+  const here = (place: string) => (place === "/" ? path === "/" || path.startsWith("/sessions") : place === "/settings" ? path.startsWith(place) || path === "/hosts" : path.startsWith(place));
   return (
     <nav class="navigation" aria-label="Main">
       <a class="brand" href="/" aria-label="Marionette, fleet"><img src="/favicon.svg" alt="" width="26" height="26" /><span>Marionette</span></a>
@@ -81,7 +81,8 @@ function Pages() {
             <Route path="/files/*" component={Files} />
             <Route path="/files" component={Files} />
             <Route path="/costs" component={Costs} />
-            <Route path="/hosts" component={Hosts} />
+            <Route path="/schedules" component={Schedules} />
+            <Route path="/hosts" component={Settings} />
             <Route path="/settings/*" component={Settings} />
             <Route path="/settings" component={Settings} />
             <Route default component={NotFound} />

@@ -71,7 +71,7 @@ export function Beside({ session, log, inMain = false }: { session: Session; log
       {budget && <section><h2>Budget</h2><CapMeters caps={budget} /></section>}
       <section>
         <h2>Session</h2>
-        <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>When idle</dt><dd>{session.lifecycle_mode === "always_on" ? "stays on" : "is suspended"}</dd><dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
+        <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>When idle</dt><dd>{session.lifecycle_mode === "always_on" ? "stays on" : "is suspended"}</dd>{session.directory && <><dt>Directory</dt><dd class="mono">{plain(session.directory.path)}</dd></>}<dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
         {Object.keys(session.labels).length > 0 && <p class="row">{Object.entries(session.labels).map(([key, value]) => <span key={key} class="badge">{plain(key)}: {plain(value)}</span>)}</p>}
       </section>
       <Capsules session={session} />

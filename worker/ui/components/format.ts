@@ -10,6 +10,13 @@ export function ago(at: string, now: number): string {
   return "now";
 }
 
+/** `in 3 hr`; for less than a minute `now`. */
+export function ahead(at: string, now: number): string {
+  const seconds = (Date.parse(at) - now) / 1_000;
+  for (const [unit, size] of UNITS) if (seconds >= size) return relative.format(Math.floor(seconds / size), unit);
+  return "now";
+}
+
 /** `12 min left`; `no longer` where it has passed. */
 export function until(at: string, now: number): string {
   const seconds = (Date.parse(at) - now) / 1_000;
@@ -45,6 +52,11 @@ export function bytes(n: number): string {
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 export function time(at: string): string {
   return clock.format(new Date(at));
+}
+
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+export function moment(at: string): string {
+  return whole.format(new Date(at));
 }
 
 /** Bidirectional controls and other signs that change how the text around them reads are shown as what they are. */

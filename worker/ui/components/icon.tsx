@@ -3,6 +3,7 @@
 const PATHS = {
   fleet: "M3 4h6v5H3zM11 4h6v5h-6zM3 11h6v5H3zM11 11h6v5h-6z",
   inbox: "M3 11l2-7h10l2 7v5H3zM3 11h4l1 2h4l1-2h4",
+  schedules: "M10 3a7 7 0 100 14 7 7 0 000-14zM10 6v4l3 2",
   files: "M3 5h5l2 2h7v9H3z",
   costs: "M4 16V9M8 16V5M12 16v-5M16 16V7",
   hosts: "M3 4h14v5H3zM3 11h14v5H3zM6 6.5h.01M6 13.5h.01",

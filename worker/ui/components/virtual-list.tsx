@@ -29,8 +29,12 @@ export function VirtualList({ count, revision, keyOf, render, label, onTop, head
   const follow = useRef(true);
   const busy = useRef(false);
   const [virtualizer] = useState(() => new Virtualizer<HTMLDivElement, HTMLElement>({ count: 0, getScrollElement: () => scroller.current, estimateSize: () => ESTIMATE, scrollToFn: elementScroll, observeElementRect, observeElementOffset }));
+  // One function for good: with another, all that was measured would be gone through again at every render.
+  const keys = useRef(keyOf);
+  keys.current = keyOf;
+  const [keyAt] = useState(() => (index: number) => keys.current(index));
   const options: VirtualizerOptions<HTMLDivElement, HTMLElement> = {
-    ...virtualizer.options, count, getItemKey: keyOf, overscan: 8, getScrollElement: () => scroller.current, estimateSize: () => ESTIMATE,
+    ...virtualizer.options, count, getItemKey: keyAt, overscan: 8, getScrollElement: () => scroller.current, estimateSize: () => ESTIMATE,
     onChange: () => redraw(undefined),
   };
   virtualizer.setOptions(options);

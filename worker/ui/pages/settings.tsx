@@ -3,6 +3,7 @@
 import "../styles/settings.css";
 import { useRoute } from "preact-iso";
 import { Agents } from "./settings/agents.tsx";
+import { Hosts } from "./settings/hosts.tsx";
 import { Keys, RunnerTokens } from "./settings/keys.tsx";
 import { Budgets, Prices } from "./settings/money.tsx";
 import { Rules } from "./settings/rules.tsx";
@@ -10,6 +11,7 @@ import { Voice } from "./settings/voice.tsx";
 
 const PARTS = [
   { path: "agents", name: "Agents", part: Agents },
+  { path: "hosts", name: "Hosts and runners", part: Hosts },
   { path: "keys", name: "API keys", part: Keys },
   { path: "runner-tokens", name: "Runner tokens", part: RunnerTokens },
   { path: "rules", name: "Permission rules", part: Rules },
@@ -19,7 +21,9 @@ const PARTS = [
 ] as const;
 
 export function Settings() {
-  const at = useRoute().path.split("/")[2] ?? "";
+  // Hosts have a short address of their own, too.
+  const [, first, second] = useRoute().path.split("/");
+  const at = first === "hosts" ? first : second;
   const here = PARTS.find(({ path }) => path === at) ?? PARTS[0];
   const Part = here.part;
   return (

@@ -15,8 +15,9 @@ export interface CardLine {
 const TYPES: readonly EventType[] = ["message", "message.delta", "thinking", "tool.call", "tool.result", "log", "task.status", "run.status", "progress", "plan", "error", "permission.requested", "permission.answered"];
 /** Characters of the last line that are kept. */
 const SHOWN = 240;
-/** A card's transcript begins anew after so many items: it shows one line and keeps no history. */
-const MAX_ITEMS = 40;
+/** A card's transcript begins anew after so many items, each of few characters: it shows one line and keeps no history. */
+const MAX_ITEMS = 8;
+const TERMINAL_CHARS = 4_096;
 const UPDATE_MS = 120;
 
 function lastLine(text: string): string {
@@ -43,15 +44,16 @@ export interface CardFeed {
 /** Follows one session from its last few events on. */
 export function followCard(id: string): CardFeed {
   const line = signal<CardLine | null>(null);
-  let transcript = new Transcript({ whole: false });
+  const begun = () => new Transcript({ whole: false, terminalChars: TERMINAL_CHARS });
+  let transcript = begun();
   let timer: ReturnType<typeof setTimeout> | undefined;
   function show(): void {
     timer = undefined;
     const last = lineOf(transcript.items.findLast((item) => item.kind !== "task"));
-    line.value = { text: last?.text ?? "", tone: last?.tone ?? "plain", now: { ...transcript.now } };
+    line.value = { text: last?.text ?? line.value?.text ?? "", tone: last?.tone ?? line.value?.tone ?? "plain", now: { ...transcript.now } };
     if (transcript.items.length > MAX_ITEMS) {
       const { now } = transcript;
-      transcript = new Transcript({ whole: false });
+      transcript = begun();
       Object.assign(transcript.now, now);
     }
   }

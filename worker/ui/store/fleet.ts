@@ -19,7 +19,20 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 const REREAD_MS = 150;
 const MAX_LISTED = 1_000;
 
+/** A runner's link that is back is told by no event: sessions that were seen without theirs are looked at again, until it is there or given up. */
+const watched = new Set<string>();
+const UNLINKED_MS = 2_500;
+function watchLink({ id, runner, status }: Session): void {
+  if (runner?.state !== "disconnected" || status === "terminated" || watched.has(id)) return;
+  watched.add(id);
+  setTimeout(() => {
+    watched.delete(id);
+    refresh(id);
+  }, UNLINKED_MS);
+}
+
 export function put(session: Session): void {
+  watchLink(session);
   const known = sessions.value.get(session.id);
   if (!known) sessions.value = new Map(sessions.value).set(session.id, signal(session));
   else if (known.peek().version <= session.version) known.value = session;
@@ -31,7 +44,13 @@ async function reread(): Promise<void> {
   stale.clear();
   const read = await Promise.allSettled(ids.map((id) => client.sessions.get(id)));
   batch(() => {
-    for (const each of read) if (each.status === "fulfilled") put(each.value);
+    for (const [i, each] of read.entries()) {
+      if (each.status === "fulfilled") put(each.value);
+      else {
+        const before = sessions.peek().get(ids[i] ?? "");
+        if (before) watchLink(before.peek());
+      }
+    }
   });
 }
 
@@ -49,6 +68,7 @@ async function list(): Promise<void> {
   batch(() => {
     const next = new Map(sessions.peek());
     for (const session of all) {
+      watchLink(session);
       const known = next.get(session.id);
       if (!known) next.set(session.id, signal(session));
       else if (known.peek().version <= session.version) known.value = session;

@@ -64,8 +64,10 @@ export class Transcript {
   }
   /** Whether every number is expected to come: not where the log is read through a filter. */
   readonly #whole: boolean;
-  constructor({ whole = true }: { whole?: boolean } = {}) {
+  readonly #terminalChars: number;
+  constructor({ whole = true, terminalChars = MAX_TERMINAL_CHARS }: { whole?: boolean; terminalChars?: number } = {}) {
     this.#whole = whole;
+    this.#terminalChars = terminalChars;
   }
 
   /** Puts an earlier part in front, and ties together what the cut had parted. Answers how many items came in front. */
@@ -224,7 +226,7 @@ export class Transcript {
     const { stream, text, encoding } = event.data;
     const shown = encoding === "base64" ? `[${Math.floor((text.length * 3) / 4)} bytes that are no text]` : text;
     const before = this.items.at(-1);
-    if (before?.kind === "terminal" && before.stream === stream && before.text.length + shown.length < MAX_TERMINAL_CHARS) before.text += shown;
+    if (before?.kind === "terminal" && before.stream === stream && before.text.length + shown.length < this.#terminalChars) before.text += shown;
     else this.#push({ kind: "terminal", stream, text: shown, ...base });
   }
 }
