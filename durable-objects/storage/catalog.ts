@@ -3,7 +3,7 @@
 import { Failure, fail, ok, type Collection, type PageQuery, type Result } from "../../sdk/protocol/index.ts";
 import { Chunks } from "./chunks.ts";
 import { Collector } from "./collection.ts";
-import { Manifests } from "./manifests.ts";
+import { Manifests, type Keep } from "./manifests.ts";
 import type { Bucket, Claim, Committed, ManifestPage, NewChunk, NewManifest, Scope } from "./rpc.ts";
 
 const MAX_TOLD = 4_096;
@@ -95,6 +95,22 @@ export class Catalog {
     });
   }
 
+  /** Where a manifest of these scopes lies; whoever asks is about to use it. */
+  use(scopes: Scope[], id: string): { key: string; kind: "workspace" | "state"; workspace_id: string } | null {
+    const row = this.manifests.find(scopes, id);
+    if (!row) return null;
+    this.manifests.use(row, this.#now());
+    return { key: row.key, kind: row.kind, workspace_id: row.workspace_id };
+  }
+
+  thin(workspaceId: string, keep: Keep, dryRun: boolean): number {
+    return this.#storage.transactionSync(() => {
+      const { count, keys } = this.manifests.thin(workspaceId, keep, dryRun);
+      this.#collector.discard(keys.filter((key) => !this.chunks.isClaimed(key, this.#now())));
+      return count;
+    });
+  }
+
   async collect(tenantId: string, dryRun: boolean): Promise<Result<Collection>> {
     if (this.#collecting) return fail("conflict", "A collection of this tenant runs already", { details: { running: true } });
     this.#collecting = true;
@@ -106,7 +122,7 @@ export class Catalog {
         Object.assign(counts, await this.#collector.sweep(now));
         for (const prefix of [`chunks/${tenantId}/`, `manifests/${tenantId}/`]) await this.#collector.leftovers(prefix, now);
       }
-      return ok({ tenant_id: tenantId, dry_run: dryRun, ...counts, expired_workspaces: 0, expired_manifests: 0 });
+      return ok({ tenant_id: tenantId, dry_run: dryRun, ...counts, expired_workspaces: 0, expired_manifests: 0, thinned_manifests: 0 });
     } catch (error) {
       if (error instanceof Failure) return { ok: false, error: error.toBody() };
       throw error;

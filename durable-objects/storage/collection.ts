@@ -14,7 +14,7 @@ const BATCH = 500;
 /** Pages of the store's listing that one collection looks through for leftovers; the next goes on where it ended. */
 const LEFTOVER_PAGES = 50;
 
-type Counts = Omit<Collection, "tenant_id" | "dry_run" | "expired_workspaces" | "expired_manifests">;
+type Counts = Omit<Collection, "tenant_id" | "dry_run" | "expired_workspaces" | "expired_manifests" | "thinned_manifests">;
 
 /** A set of small numbers, one bit each. */
 class Numbers {

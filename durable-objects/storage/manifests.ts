@@ -15,10 +15,16 @@ const VERSIONS = [
     "create table refs (manifest integer not null, part integer not null, numbers blob not null, primary key (manifest, part)) without rowid",
     "create table heads (workspace_id text primary key, manifest_id text not null) without rowid",
   ],
+  ["alter table manifests add column used_at integer not null default 0"],
 ] as const;
 
 /** Numbers in one row: a megabyte. */
 const PART = 250_000;
+/** A use is written down no more often than this. */
+const USED_MS = 3_600_000;
+/** What scopes have of their own, the newest of each in the first place: not what they adopted, which they may have to begin from. */
+const RANKED = `select n, id, key, workspace_id, at, used_at, row_number() over (partition by scope order by n desc) as place, (select manifest_id from heads h where h.workspace_id = m.scope) as head
+  from manifests m where kind = 'workspace' and scope = workspace_id or kind = 'state' and scope = session_id`;
 
 interface Row {
   [column: string]: SqlStorageValue;
@@ -37,6 +43,16 @@ interface Row {
   chunks: number;
   stored_bytes: number;
   torn: number;
+  at: number;
+  used_at: number;
+}
+
+/** Which of a workspace's manifests stay: the newest `newest` of each scope, those recorded or used since `since`, and those named. */
+export interface Keep {
+  newest: number;
+  /** Epoch milliseconds. */
+  since: number;
+  named: readonly string[];
 }
 
 export class Manifests {
@@ -49,6 +65,11 @@ export class Manifests {
 
   find(scopes: Scope[], id: string): Row | null {
     return this.#sql.exec<Row>("select * from manifests where id = ? and scope in (select value from json_each(?))", id, JSON.stringify(scopes)).toArray()[0] ?? null;
+  }
+
+  /** Somebody asked for it: it is not thinned out while that is young. */
+  use({ n, used_at }: Row, now: number): void {
+    if (used_at + USED_MS <= now) this.#sql.exec("update manifests set used_at = ? where n = ?", now, n);
   }
 
   add(scope: Scope, { id, workspace_id, kind, session_id, parent, key, created_at, entries, files, bytes, torn }: NewManifest, numbers: readonly number[], storedBytes: number, now: number): void {
@@ -103,6 +124,38 @@ export class Manifests {
     );
   }
 
+  /** Workspaces with manifests that could be thinned out, whatever is named; in order, those after `after`. */
+  crowded({ newest, since }: Omit<Keep, "named">, after: string, limit: number): string[] {
+    return this.#sql
+      .exec<{ workspace_id: string }>(`select distinct workspace_id from (${RANKED}) where place > ? and at < ? and used_at < ? and id is not head and workspace_id > ? order by workspace_id limit ?`, newest, since, since, after, limit)
+      .toArray().map(({ workspace_id }) => workspace_id);
+  }
+
+  /** Forgets what need not stay of a workspace and of its sessions' states; answers how many, and which keys no manifest has any more. */
+  thin(workspaceId: string, { newest, since, named }: Keep, dryRun: boolean): { count: number; keys: string[] } {
+    const rows = this.#sql
+      .exec<{ n: number; key: string }>(
+        `select n, key from (${RANKED}) where workspace_id = ? and place > ? and at < ? and used_at < ? and id is not head and id not in (select value from json_each(?))`,
+        workspaceId, newest, since, since, JSON.stringify(named),
+      )
+      .toArray();
+    if (dryRun) return { count: rows.length, keys: [] };
+    this.#forget(rows);
+    return { count: rows.length, keys: this.#free(rows) };
+  }
+
+  #forget(rows: readonly { n: number }[]): void {
+    for (const group of groupsOf(rows)) {
+      const numbers = JSON.stringify(group.map(({ n }) => n));
+      this.#sql.exec("delete from refs where manifest in (select value from json_each(?))", numbers);
+      this.#sql.exec("delete from manifests where n in (select value from json_each(?))", numbers);
+    }
+  }
+  /** Keys of forgotten manifests under which no other one lies. */
+  #free(rows: readonly { key: string }[]): string[] {
+    return [...new Set(rows.map(({ key }) => key))].filter((key) => !this.hasKey(key));
+  }
+
   /** True where a manifest's bytes lie under this key. */
   hasKey(key: string): boolean {
     return this.#sql.exec("select 1 from manifests where key = ?", key).toArray().length > 0;
@@ -111,14 +164,13 @@ export class Manifests {
   /** Forgets what belongs to a workspace, its sessions' states too; answers how many, which keys no manifest has any more, and whose scopes they were. */
   drop(workspaceId: string): { count: number; keys: string[]; scopes: Scope[] } {
     const rows = this.#sql.exec<Row>("select * from manifests where scope = ?1 or workspace_id = ?1", workspaceId).toArray();
-    // What a fork of it adopted stays the fork's.
-    const own = rows.filter(({ scope, kind }) => scope === workspaceId || kind === "state");
-    for (const { n } of own) {
-      this.#sql.exec("delete from refs where manifest = ?", n);
-      this.#sql.exec("delete from manifests where n = ?", n);
-    }
+    // What a fork of it adopted stays the fork's; what it adopted itself goes.
+    const states = new Set(rows.filter(({ kind, scope, session_id }) => kind === "state" && scope === session_id).map(({ scope }) => scope));
+    const adopted = this.#sql.exec<Row>("select * from manifests where scope in (select value from json_each(?)) and workspace_id <> ?", JSON.stringify([...states]), workspaceId).toArray();
+    const own = [...rows.filter(({ scope }) => scope === workspaceId || states.has(scope)), ...adopted];
+    this.#forget(own);
     this.#sql.exec("delete from heads where workspace_id = ?", workspaceId);
-    return { count: own.length, keys: [...new Set(own.map(({ key }) => key))].filter((key) => !this.hasKey(key)), scopes: [...new Set([workspaceId, ...own.map(({ scope }) => scope)])] };
+    return { count: own.length, keys: this.#free(own), scopes: [...new Set([workspaceId, ...own.map(({ scope }) => scope)])] };
   }
 }
 

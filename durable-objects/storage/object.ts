@@ -4,6 +4,7 @@ import { DurableObject } from "cloudflare:workers";
 import { fail, type Collection, type PageQuery, type Result } from "../../sdk/protocol/index.ts";
 import type { ObjectsEnv, PortsOf } from "../ports.ts";
 import { Catalog } from "./catalog.ts";
+import type { Keep } from "./manifests.ts";
 import type { Bucket, Claim, Committed, Holdings, ManifestPage, NewChunk, NewManifest, Scope, StorageRpc } from "./rpc.ts";
 
 /** When removals that failed are tried again. */
@@ -43,8 +44,7 @@ export function storageObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>) {
       return this.catalog.commit(scopes, manifest, ids, ticket);
     }
     async manifest(scopes: Scope[], id: string): Promise<{ key: string; kind: "workspace" | "state"; workspace_id: string } | null> {
-      const row = this.catalog.manifests.find(scopes, id);
-      return row && { key: row.key, kind: row.kind, workspace_id: row.workspace_id };
+      return this.catalog.use(scopes, id);
     }
     async manifests(workspaceId: string, query: PageQuery): Promise<ManifestPage> {
       return this.catalog.page(workspaceId, query);
@@ -65,6 +65,14 @@ export function storageObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>) {
     async drop(workspaceId: string): Promise<number> {
       const count = this.catalog.drop(workspaceId);
       await this.#soon();
+      return count;
+    }
+    async crowded(keep: Omit<Keep, "named">, after: string, limit: number): Promise<string[]> {
+      return this.catalog.manifests.crowded(keep, after, limit);
+    }
+    async thin(workspaceId: string, keep: Keep, dryRun: boolean): Promise<number> {
+      const count = this.catalog.thin(workspaceId, keep, dryRun);
+      if (!dryRun) await this.#soon();
       return count;
     }
     async collect(tenantId: string, dryRun: boolean): Promise<Result<Collection>> {

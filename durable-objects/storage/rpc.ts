@@ -1,6 +1,7 @@
 /** Owns the calls that a tenant's storage object offers: what chunks and manifests there are, who may read them, and their collection. */
 
 import type { Collection, ManifestSummary, PageQuery, Result } from "../../sdk/protocol/index.ts";
+import type { Keep } from "./manifests.ts";
 
 /**
  * Whose reading right it is: a workspace's id, or a session's. A workspace's scope holds the chunks of its manifests, a session's those that
@@ -86,6 +87,10 @@ export interface StorageRpc {
   holdings(workspaceIds: string[]): Promise<Record<string, Holdings>>;
   /** Forgets a workspace: its manifests, and its sessions' state manifests. Answers how many; their chunks go with the next collections. */
   drop(workspaceId: string): Promise<number>;
+  /** Workspaces with manifests that `thin` could forget: in order, at most `limit` of those after `after`. */
+  crowded(keep: Omit<Keep, "named">, after: string, limit: number): Promise<string[]>;
+  /** Forgets what need not stay of a workspace's manifests and of its sessions' states; never what a workspace goes on from, or what was adopted. Answers how many. */
+  thin(workspaceId: string, keep: Keep, dryRun: boolean): Promise<number>;
   /** One collection; `conflict` while another runs. */
   collect(tenantId: string, dryRun: boolean): Promise<Result<Collection>>;
   /** The tenant's key is gone, and with it all that was here. */

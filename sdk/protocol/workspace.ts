@@ -108,6 +108,8 @@ export const collection = z.object({
   /** Workspaces whose retention is over, and manifests that went with them. */
   expired_workspaces: z.number().int(),
   expired_manifests: z.number().int(),
+  /** Manifests that were older than their workspace's retention, and that neither it nor a capsule goes on from. */
+  thinned_manifests: z.number().int(),
 });
 export type Collection = z.infer<typeof collection>;
 

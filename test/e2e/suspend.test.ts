@@ -1,8 +1,10 @@
 /** Owns the proof of suspending over the whole stack: what a session has after days, another host, or a fork. */
 
 import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { readFile, rm, symlink } from "node:fs/promises";
 import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
 import Docker from "dockerode";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ApiError, type Session, type SessionStatus } from "../../sdk/index.ts";
@@ -12,6 +14,8 @@ import { eventually } from "../support/eventually.ts";
 import { all, of, said, startScene, type Scene } from "../support/scene.ts";
 import type { StackHost } from "../support/stack.ts";
 
+const MCTL = join(import.meta.dirname, "../../sdk/cli/bin.mjs");
+const mctl = promisify(execFile);
 const engine = new Docker();
 const noDocker = await engine.ping().then(
   () => engine.getImage("marionette-runner:latest").inspect().then(() => null, () => "the image marionette-runner:latest is missing: npm run image"),
@@ -43,6 +47,8 @@ describe("a suspended session", () => {
     const task = await scene.task(session, steps(["write", "during.txt", "the turn"], ASK, ["conversation"], ["write", "after.txt", "too"]));
     const next = await scene.task(session, steps(["text", "the queue"]));
     const asked = await scene.asked(task);
+    // As a virtual environment has it: kept nowhere, as nothing that leads out of a tree is ever restored, and told.
+    await symlink("/usr/bin/python3", join(doomed.dir, "workspaces", session.workspace_id, "python3"));
     // Nobody answers: its silence suspends it.
     expect(await is(session, "suspended")).toMatchObject({ suspension: { cause: "permission", strategy: "pause", host_id: doomed.id }, pending_permissions: 1, queued_tasks: 1, task_id: task.id });
     await doomed.stop();
@@ -55,7 +61,7 @@ describe("a suspended session", () => {
     expect(said(await scene.log(task))).toEqual(expect.arrayContaining(["Bash: approved", "talk-1"]));
     for (const [name, text] of [["kept.txt", "from the first host"], ["during.txt", "the turn"], ["after.txt", "too"]] as const) expect(await scene.client.sessions.files.text(session.id, name)).toBe(text);
     const events = await log(session);
-    expect(of(events, "session.receipt")).toMatchObject([{ from_host_id: doomed.id, to_host_id: scene.host.id, lost: expect.arrayContaining([expect.stringContaining("processes")]) as unknown }]);
+    expect(of(events, "session.receipt")).toMatchObject([{ from_host_id: doomed.id, to_host_id: scene.host.id, lost: expect.arrayContaining([expect.stringContaining("processes"), expect.stringMatching(/left out of the capsule: python3: .*leads outside/)]) as unknown }]);
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
   }, 120_000);
 
@@ -121,6 +127,10 @@ describe("a fork", () => {
       const fork = await scene.client.sessions.fork(session.id, { ...at, name: "again" });
       expect(fork).toMatchObject({ name: "again", forked_from: { session_id: session.id } });
       expect(fork.workspace_id).not.toBe(session.workspace_id);
+      // Also before its first sync: what it begins with is the other workspace's manifest.
+      const copy = join(scene.host.dir, `copy-${notes}`);
+      const { stderr } = await mctl(process.execPath, [MCTL, "workspaces", "pull", fork.workspace_id, copy, "--force"], { env: { PATH: process.env["PATH"], HOME: scene.host.dir, MARIONETTE_API_URL: scene.stack.url, MARIONETTE_API_KEY: scene.stack.apiKey } });
+      expect([stderr, await readFile(join(copy, "notes.txt"), "utf8")]).toEqual([expect.stringContaining("Copied"), notes]);
       const task = await scene.task(fork, looks);
       expect(await scene.end(task)).toMatchObject({ status: "completed" });
       expect(said(await scene.log(task))).toEqual([talk, "carried"]);

@@ -38,7 +38,7 @@ const restore = createRoute({
   request: { ...at, ...takes("WorkspaceRestore", workspaceRestore) }, responses: { 200: answers(Workspace, "The workspace as it is now"), ...failures("not_found", "conflict", "payload_too_large") },
 });
 const gc = createRoute({
-  method: "post", path: "/workspaces/gc", tags, ...keyed("admin"), summary: "Collect what nothing refers to", description: "Expired workspaces are dropped; chunks without a reference are marked, and removed where they have been marked for seven days.",
+  method: "post", path: "/workspaces/gc", tags, ...keyed("admin"), summary: "Collect what nothing refers to", description: "Expired workspaces are dropped, and manifests older than their workspace's retention but for the newest ten and those that it or a capsule goes on from; chunks without a reference are marked, and removed where they have been marked for seven days.",
   request: takes("CollectionAsk", collectionAsk), responses: { 200: answers(Collected, "What was done, or would be"), ...failures("conflict", "payload_too_large") },
 });
 

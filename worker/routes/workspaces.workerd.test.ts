@@ -2,10 +2,11 @@ import { env } from "cloudflare:workers";
 import { zstdCompressSync } from "node:zlib";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ObjectsEnv } from "../../durable-objects/index.ts";
-import { hashToken, newId, newToken, type Collection, type ManifestDiff, type Session, type Workspace } from "../../sdk/protocol/index.ts";
+import { hashToken, newId, newToken, type Capsule, type Collection, type ManifestDiff, type Session, type Workspace } from "../../sdk/protocol/index.ts";
 import { MANIFEST_FORMAT, MAX_STORED_CHUNK_BYTES, type ManifestChunk, type ManifestEntry } from "../../sdk/protocol/manifest.ts";
 import { doors, MASTER, type Doors } from "../testing/doors.ts";
-import { fakeObjects } from "../testing/fake-objects.ts";
+import { collectTenant } from "../storage/collecting.ts";
+import { fakeObjects, type FakeSession } from "../testing/fake-objects.ts";
 
 const bindings = env as unknown as ObjectsEnv & { BUCKET: R2Bucket };
 const encoder = new TextEncoder();
@@ -208,7 +209,7 @@ describe("a sandbox with its run token", () => {
     at: string;
   }
   /** The real storage object over sessions in memory, whose run tokens the test gives out. */
-  async function sandboxes(): Promise<(workspaceId?: string) => Promise<Sandbox & { revoke: () => void }>> {
+  async function sandboxes(): Promise<(workspaceId?: string) => Promise<Sandbox & { fake: FakeSession; revoke: () => void }>> {
     const fakes = fakeObjects();
     d = await doors({ ...bindings, SESSIONS: fakes.env.SESSIONS });
     Object.assign(d.env, { BUCKET: bindings.BUCKET });
@@ -217,7 +218,7 @@ describe("a sandbox with its run token", () => {
       const token = newToken("run");
       const fake = fakes.sessions.of(session.id);
       fake.runHash = await hashToken(token);
-      return { session, token, at: `/links/workspace/${session.id}/${session.workspace_id}`, revoke: () => void (fake.runHash = null) };
+      return { session, token, at: `/links/workspace/${session.id}/${session.workspace_id}`, fake, revoke: () => void (fake.runHash = null) };
     };
   }
   const recorded = (made: { id: string; body: Uint8Array<ArrayBuffer> }, { at, token }: Sandbox, query = "") => bytes("PUT", `${at}/manifests/${made.id}${query}`, made.body, token);
@@ -244,6 +245,29 @@ describe("a sandbox with its run token", () => {
     expect([head.status, (await bytes("HEAD", `${stranger.at}/manifests/${tree.id}`, undefined, stranger.token)).status]).toEqual([200, 404]);
     const stolen = manifest([talk], [await fileOf("stolen", talk, 0)], { workspace_id: stranger.session.workspace_id });
     expect(await failed(await recorded(stolen, stranger))).toMatchObject({ status: 409, details: { missing: [talk.chunk.id] } });
+  });
+
+  it("is thinned out of old manifests with a collection, but not of what a capsule has, nor while a session has yet to begin", async () => {
+    const one = await (await sandboxes())();
+    ws = { ...ws, id: one.session.workspace_id };
+    const file = await chunk("the same in all of them");
+    await send(file, one.at, one.token);
+    const made: string[] = [];
+    for (let n = 0; n < 14; n++) {
+      const each = manifest([file], [await fileOf(`f${n}`, file, 0)]);
+      expect((await recorded(each, one)).status).toBe(201);
+      made.push(each.id);
+    }
+    const collect = async (days: number, dryRun = false) => (await collectTenant(d.env, d.records, d.one.id, dryRun, new Date(Date.now() + days * 86_400_000))).thinned_manifests;
+    const tree = { manifest_id: made[1] ?? "", files: 1, bytes: 1, sent_bytes: 1 };
+    one.fake.capsules.push({ workspace: tree, state: null } as unknown as Capsule);
+    expect(await collect(8)).toBe(0);
+    await d.records.projection.apply([{ resource: "session", value: { ...one.session, status: "active", version: 60 } }]);
+    expect([await collect(6), await collect(8, true), await collect(8), await collect(8)]).toEqual([0, 3, 3, 0]);
+    const left = await d.json<{ items: { id: string }[] }>("GET", `/workspaces/${ws.id}/manifests?limit=20`);
+    expect(left.items.map(({ id }) => id).toReversed()).toEqual([made[1], ...made.slice(4)]);
+    const gone = await bytes("GET", `/workspaces/${ws.id}/manifests/${made[0]}`);
+    expect([gone.status, (await bindings.BUCKET.list({ prefix: `manifests/${d.one.id}/${ws.id}/` })).objects.length]).toEqual([404, 11]);
   });
 
   it("records nothing from the moment that its attachment is over", async () => {

@@ -46,8 +46,14 @@ export class FakeStorage implements StorageRpc {
   async drop(): Promise<number> {
     return 0;
   }
+  async crowded(): Promise<string[]> {
+    return [];
+  }
+  async thin(): Promise<number> {
+    return 0;
+  }
   async collect(tenant_id: string, dry_run: boolean): Promise<Result<Collection>> {
-    return ok({ tenant_id, dry_run, kept: this.chunks.size, kept_bytes: 0, marked: 0, marked_before: 0, removed: 0, removed_bytes: 0, expired_workspaces: 0, expired_manifests: 0 });
+    return ok({ tenant_id, dry_run, kept: this.chunks.size, kept_bytes: 0, marked: 0, marked_before: 0, removed: 0, removed_bytes: 0, expired_workspaces: 0, expired_manifests: 0, thinned_manifests: 0 });
   }
   async forgetAll(): Promise<void> {
     this.chunks.clear();

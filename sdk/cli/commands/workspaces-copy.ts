@@ -121,7 +121,7 @@ export const workspaceCopyCommands = [
       const bar = new Bar(context);
       const done = await copying(context, door, bar, (signal) =>
         restoreTree({
-          root, manifest: wanted, door, expect: { workspace_id: id, kind: "workspace" }, extra: force && !remove ? "keep" : "delete", parallel: 8, signal,
+          root, manifest: wanted, door, expect: { kind: "workspace" }, extra: force && !remove ? "keep" : "delete", parallel: 8, signal,
           onProgress: (p) => bar.at(p.bytes, p.total_bytes, `${count(p.files)} of ${count(p.total_files)} files, ${size(p.fetched_bytes)} fetched`),
         }),
       );

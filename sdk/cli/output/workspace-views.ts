@@ -34,6 +34,6 @@ export function collectionFields(c: Collection): Fields {
   const would = c.dry_run ? "would be " : "";
   return [
     ["kept", `${count(c.kept)} chunks, ${size(c.kept_bytes)}`], [`${would}marked now`, `${count(c.marked)} chunks`], ["marked before", `${count(c.marked_before)} chunks`],
-    [`${would}removed`, `${count(c.removed)} chunks, ${size(c.removed_bytes)}`], [`workspaces ${would}dropped`, `${count(c.expired_workspaces)}, with ${count(c.expired_manifests)} manifests`],
+    [`${would}removed`, `${count(c.removed)} chunks, ${size(c.removed_bytes)}`], [`workspaces ${would}dropped`, `${count(c.expired_workspaces)}, with ${count(c.expired_manifests)} manifests`], [`old manifests ${would}dropped`, count(c.thinned_manifests)],
   ];
 }
