@@ -17,6 +17,9 @@ import { SchedulePrompts } from "./schedule-store.ts";
 import { WAITING_KEY_TABLES } from "./waiting-key.ts";
 import { Commands, Env, Permissions, Runners, Runs, States, STORE_TABLES, Tasks } from "./store.ts";
 
+/** An alarm may be late by so much. */
+const LOST_MS = 10_000;
+
 /** What a turn did, for those who are told after it is stored. */
 export interface Done {
   blocks: { block: Block; items: readonly EventItem[] }[];
@@ -129,15 +132,18 @@ export class Engine {
 
   /** Moves the one alarm where something is due earlier. */
   setAlarm(): void {
-    const to = alarmMove(this.#alarm, earliest(nextDeadline(this.#state), this.otherDeadline()));
+    // One that should have rung long ago will not ring any more.
+    const pending = this.#alarm !== null && this.#alarm < Date.now() - LOST_MS ? null : this.#alarm;
+    const to = alarmMove(pending, earliest(nextDeadline(this.#state), this.otherDeadline()));
     if (to === null) return;
     this.#alarm = to;
     // Stored with the turn's own writes: the output gate waits for both.
     void this.storage.setAlarm(to);
   }
-  /** The alarm has rung. */
-  ring(): void {
+  /** The alarm has rung: whatever is due is done by the others first, so that it is not set to a time that has passed. */
+  ring(others: () => void): void {
     this.#alarm = null;
+    others();
     this.feed({ type: "tick" });
   }
 

@@ -261,7 +261,7 @@ describe("an attachment", () => {
     const before = world.state;
     for (const input of [
       { type: "lease.queued", epoch: 1, reason: "x" }, { type: "link.up", epoch: 1, last_command: 0 }, { type: "link.down", epoch: 1, stopped: true },
-      { type: "journal", epoch: 1, to: 9, task_id: null, run_id: null, items: [] }, { type: "command.ack", epoch: 1, up_to: 9 },
+      { type: "journal", epoch: 1, to: 9, task_id: null, run_id: null, items: [], seq: 0 }, { type: "command.ack", epoch: 1, up_to: 9 },
     ] as const) expect(world.feed(input).state).toBe(before);
     world.calls = [];
     world.state = { ...world.state, chores: [] };

@@ -103,11 +103,12 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
       await this.webSocketClose(socket, 1006);
     }
     override async alarm(): Promise<void> {
-      this.engine.ring();
       const now = Date.now();
-      this.#link.ring(now);
-      this.outbox.ring(now);
-      this.#gateway.ring(now);
+      this.engine.ring(() => {
+        this.outbox.ring(now);
+        this.#gateway.ring(now);
+        this.#link.ring(now);
+      });
       await this.archiver.ring(now);
       this.engine.setAlarm();
     }

@@ -19,9 +19,12 @@ const ROWS_PACE_MS = 2_000;
 const BUS_PACE_MS = 500;
 /** Should the object die in between, the alarm brings it back after this. */
 const SAFETY_MS = 5_000;
-const BACKOFF = { base_ms: 500, cap_ms: 300_000 };
+/** A database that is back should not be behind for long. */
+const BACKOFF = { base_ms: 500, cap_ms: 15_000 };
 /** What was carried is struck off by a write of its own where no other comes within this. */
 const SETTLE_MS = 2_000;
+/** Longest that a round may take; what it carried is carried again then, which does no harm. */
+const PATIENCE_MS = 20_000;
 const ROWS = 100;
 const EVENTS = 500;
 
@@ -72,6 +75,8 @@ export class Drain {
   start(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    // A round may take longer: what has rung must not ring on until its end.
+    this.deadline = Date.now() + SAFETY_MS;
     if (this.#running) return;
     this.#running = true;
     this.#waitUntil(this.#run());
@@ -80,7 +85,7 @@ export class Drain {
   async #run(): Promise<void> {
     try {
       this.#again = false;
-      while (await this.#round());
+      while (await inTime(this.#round()));
       this.#failures = 0;
       this.deadline = null;
     } catch (error) {
@@ -93,6 +98,19 @@ export class Drain {
     if (this.#again) this.nudge(this.#soon);
     this.#soon = false;
     this.#moved();
+  }
+}
+
+/** A round that never answers must not end all others. */
+async function inTime<T>(round: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${PATIENCE_MS / 1_000} s`)), PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([round, late]);
+  } finally {
+    if (timer !== null) clearTimeout(timer);
   }
 }
 
