@@ -15,7 +15,7 @@ import { createTavilySearch } from "../search/tavily.ts";
 import { ConversationLog, openConversation } from "./conversations.ts";
 import { gateInput, type Places } from "./gate-call.ts";
 import { planTool } from "./plan.ts";
-import { idOf, recordsOf, type SessionRecord } from "./records.ts";
+import { idOf, recordsOf, teller, type SessionRecord } from "./records.ts";
 import { settingsOf } from "./settings.ts";
 
 const line = z.discriminatedUnion("type", [
@@ -90,8 +90,9 @@ async function work(task: Task): Promise<FinalEvent> {
   const notice = task.notice ?? (saidLast(open) ? GO_ON : null);
   const options = { signal: canceled.signal, ...(notice && { notice }), record: (entry: Parameters<ConversationLog["record"]>[0]) => log.record(entry) };
   let end: FinalEvent | null = null;
+  const tell = teller();
   for await (const event of open.length > 0 ? agent.resume(open, options) : agent.stream(await promptOf(task), options)) {
-    for (const record of recordsOf(event)) await write(record);
+    for (const record of tell(event)) await write(record);
     if (isFinal(event)) end = event;
   }
   log.end({ completed: end?.type === "done" && end.reason === "completed" });

@@ -51,6 +51,27 @@ export function recordsOf(event: AgentEvent, place: Place = OUTSIDE): SessionRec
   }
 }
 
+/** The records of a turn's events, one after the other: what was thought is told as a whole, before the first word that followed from it. */
+export function teller(): (event: AgentEvent) => SessionRecord[] {
+  let thought = "";
+  let told = false;
+  return (event) => {
+    if (event.type === "thinking") thought += event.text;
+    else if (event.type === "token" && thought !== "") {
+      const records = [{ type: "thinking", text: thought }, ...recordsOf(event)];
+      thought = "";
+      told = true;
+      return records;
+    } else if (event.type === "message" || event.type === "retry") {
+      const records = recordsOf(event.type === "message" && told ? { type: "message", text: event.text } : event);
+      thought = "";
+      told = false;
+      return records;
+    }
+    return recordsOf(event);
+  };
+}
+
 /** What a turn that did not complete ends with; none where it did. */
 function failureOf(end: FinalEvent): SessionRecord[] {
   if (end.type === "error") return end.code === "aborted" ? [] : [{ type: "error", message: end.message.slice(0, MAX_PROGRESS), ...(end.hint !== undefined && { hint: end.hint }) }];

@@ -8,7 +8,7 @@ import type { JournalEntry } from "../history/journal.ts";
 import { mended } from "../history/messages.ts";
 import { ConversationLog, openConversation } from "./conversations.ts";
 import { gateInput } from "./gate-call.ts";
-import { recordsOf } from "./records.ts";
+import { recordsOf, teller } from "./records.ts";
 import { settingsOf } from "./settings.ts";
 
 const home = mkdtempSync(join(tmpdir(), "marco-session-"));
@@ -82,6 +82,14 @@ describe("what a session is told", () => {
       [{ type: "retry", attempt: 1, afterMs: 1_500, reason: "busy", discarded: false }, [{ type: "progress", text: "the model call failed (busy); trying again in 2 s" }]],
     ];
     for (const [event, records] of table) expect(recordsOf(event)).toEqual(records);
+  });
+  it("has thoughts before the words that follow from them, once, however the call goes", () => {
+    const tell = teller();
+    const told = (events: AgentEvent[]) => events.flatMap((event) => tell(event)).map(({ type, text }) => [type, text]);
+    const thinking = ["h", "m"].map((text): AgentEvent => ({ type: "thinking", text }));
+    expect(told([...thinking, { type: "token", text: "a" }, { type: "token", text: "b" }, { type: "message", text: "ab", thinking: "hm" }])).toEqual([["thinking", "hm"], ["message.delta", "a"], ["message.delta", "b"], ["message", "ab"]]);
+    expect(told([...thinking, { type: "retry", attempt: 1, afterMs: 1, reason: "busy", discarded: true }, ...thinking, { type: "message", text: "", thinking: "hm" }]).map(([type]) => type)).toEqual(["progress", "thinking"]);
+    expect(told([{ type: "message", text: "x" }])).toEqual([["message", "x"]]);
   });
   it("and what its gate is asked has paths as programs see them", () => {
     const places = { workspace: "/srv/w", identity: "/home/a/id" };

@@ -68,7 +68,7 @@ function writeTool(workspace: AgentWorkspace): Tool {
       const { created } = await workspace.write(path, content.toWellFormed(), { signal });
       const diff = before === null ? "" : hunk(before, content);
       const lines = content === "" ? 0 : content.split("\n").length - (content.endsWith("\n") ? 1 : 0);
-      return { content: `${created ? "Created" : "Replaced"} ${place.shown} (${lines} lines).`, changes: [{ path: place.relative, change: created ? "created" : "modified", ...(diff !== "" && { diff }) }] };
+      return { content: `${created ? "Created" : "Replaced"} ${place.shown} (${lines} ${lines === 1 ? "line" : "lines"}).`, changes: [{ path: place.relative, change: created ? "created" : "modified", ...(diff !== "" && { diff }) }] };
     },
   });
 }
