@@ -1,10 +1,13 @@
 /** Owns the test projects: `unit` on Node, `workerd` inside the runtime, `e2e` against one shared stack. */
 
+import { availableParallelism } from "node:os";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
 // One project after the other: side by side they would only take each other's time. A test that hangs fails; none is timed.
 const order = (groupOrder: number) => ({ sequence: { groupOrder }, testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 55_000 } } });
+/** Vitest leaves one core to itself; on a machine with two that is half of it, and it does little. */
+const maxWorkers = Math.max(2, availableParallelism() - 1);
 const outside = ["**/node_modules/**", "**/dist/**", ".marionette/**"];
 
 export default defineConfig({
@@ -14,13 +17,14 @@ export default defineConfig({
         test: {
           name: "unit",
           ...order(0),
+          maxWorkers,
           include: ["{sdk,agent,durable-objects,worker,test}/**/*.test.ts"],
           exclude: [...outside, "**/*.workerd.test.ts", "test/e2e/**"],
         },
       },
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-        test: { name: "workerd", ...order(1), include: ["**/*.workerd.test.ts"], exclude: outside },
+        test: { name: "workerd", ...order(1), maxWorkers, include: ["**/*.workerd.test.ts"], exclude: outside },
       },
       {
         test: {
