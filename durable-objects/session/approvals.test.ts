@@ -80,7 +80,7 @@ describe("an approval with a scope", () => {
     world.feed({ type: "permission.answer", id: "perm_x", decision: "approved", actor: { tenant_id: newId("tenant", 1), key_id: newId("key", 1), key_name: null }, reason: null, scope: "session", known: world.permissions.get("perm_x") ?? null });
     expect(held(world)).toEqual({ turn: 0, session: 0 });
     const many = Array.from({ length: MAX_GRANTS + 5 }, (_, i) => ({ tool: "Bash", risk: "medium" as const, keys: [`k${i}`], input: "" }));
-    expect(keepGrants([...many, many[50]])).toEqual([...many.filter((_, i) => i !== 50).slice(-MAX_GRANTS + 1), many[50]]);
+    expect(keepGrants([...many, ...many.slice(50, 51)])).toEqual([...many.filter((_, i) => i !== 50).slice(-MAX_GRANTS + 1), ...many.slice(50, 51)]);
     const large = Array.from({ length: 60 }, (_, i) => ({ tool: "Bash", risk: "critical" as const, keys: null, input: `${i}`.repeat(8_000) }));
     expect(keepGrants(large).length).toBeLessThan(60);
   });

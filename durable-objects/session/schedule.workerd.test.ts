@@ -93,7 +93,7 @@ describe("a scheduled session", () => {
     const subject = await new Scheduled().make({ name: "triage", labels: { team: "web" }, env: { TOKEN: "x" }, paused: true });
     const { rpc, schedule } = subject;
     expect(await subject.get()).toMatchObject({ name: "triage", labels: { team: "web" }, status: "paused", next_run_at: null });
-    expect((await subject.session()).env_names).toEqual(["TOKEN"]);
+    expect(await subject.session()).toMatchObject({ env_names: ["TOKEN"], lifecycle_mode: "scheduled", schedule_id: schedule });
     const before = (await subject.get()).version;
     const prompt = "y".repeat(1_000_000);
     expect(unwrap(await rpc.updateSchedule(actor, schedule, { name: "other", prompt, cron: "30 2 * * *", timezone: "Europe/Berlin", disable_on_failure: null }))).toMatchObject({ name: "other", prompt, timezone: "Europe/Berlin", disable_on_failure: null });

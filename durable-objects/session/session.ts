@@ -47,6 +47,7 @@ export function sessionOf(state: State, lastSeq: number): Session | null {
     ...session,
     rules: [...state.rules],
     approvals: approvalsOf(state),
+    schedule_id: session.lifecycle_mode === "scheduled" ? (state.schedule?.id ?? null) : null,
     suspension: suspensionOf(state),
     interrupted: (state.queue[0]?.interrupted ?? null) !== null,
     runner: session.status === "terminated" ? null : runnerOf(state.session, state.attachment),

@@ -3,6 +3,7 @@
 import * as z from "zod";
 import { idOf } from "./ids.ts";
 import { sessionCreate } from "./session.ts";
+import { lifecycleMode } from "./suspend.ts";
 import { taskCreate, taskStatus } from "./task.ts";
 import { timestamp } from "./values.ts";
 
@@ -51,6 +52,27 @@ export const scheduleCreate = sessionCreate.omit({ lifecycle_mode: true, api_key
   base_url: z.never({ error: NO_KEY }).optional(),
 });
 export type ScheduleCreate = z.infer<typeof scheduleCreate>;
+
+const ONLY_SCHEDULED = "only with lifecycle_mode scheduled";
+/** What POST /sessions takes: a session, or, `scheduled`, one that is given `prompt` at every time that the cron expression `schedule` names in `timezone`. */
+export const sessionAsk = sessionCreate
+  .extend({
+    lifecycle_mode: lifecycleMode.default("on_demand"),
+    /** Absent: 900, and 30 between the runs of a schedule. */
+    idle_timeout_seconds: sessionCreate.shape.idle_timeout_seconds.unwrap().optional(),
+    schedule: rule.cron.optional(),
+    timezone: rule.timezone.optional(),
+    prompt: rule.prompt.optional(),
+  })
+  .superRefine((asked, context) => {
+    const refuse = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
+    if (asked.lifecycle_mode !== "scheduled") for (const field of ["schedule", "timezone", "prompt"] as const) if (asked[field] !== undefined) refuse(field, ONLY_SCHEDULED);
+    if (asked.lifecycle_mode !== "scheduled") return;
+    if (asked.schedule === undefined) refuse("schedule", "scheduled needs a cron expression here, or is set by creating a schedule with POST /schedules");
+    if (asked.prompt === undefined) refuse("prompt", "scheduled needs what its agent is given at every time of its schedule");
+    for (const field of ["api_key", "base_url"] as const) if (asked[field] !== undefined) refuse(field, NO_KEY);
+  });
+export type SessionAsk = z.infer<typeof sessionAsk>;
 
 /** The session's own options are changed with the session. */
 export const schedulePatch = z.strictObject({

@@ -157,6 +157,8 @@ export const session = z.object({
   budget: budgetState.nullable().optional(),
   keep_raw: z.boolean(),
   lifecycle_mode: lifecycleMode,
+  /** The schedule that it lives by. */
+  schedule_id: idOf("schedule").nullable().optional(),
   idle_timeout_seconds: z.number().int(),
   suspend_after_seconds: z.number().int(),
   suspend_strategy: suspendStrategy.nullable(),

@@ -1,7 +1,7 @@
 /** Owns `client.sessions`: create, read, change and end sessions; their events and their files. */
 
 import type * as z from "zod";
-import type { Capsule, Event, Session, SessionFork, SessionPatch, SessionResume, SessionSuspend, sessionCreate, SessionStatus } from "../protocol/index.ts";
+import type { Capsule, Event, Session, SessionFork, SessionPatch, SessionResume, SessionSuspend, sessionAsk, SessionStatus } from "../protocol/index.ts";
 import type { Pages } from "../core/page.ts";
 import type { RequestOptions } from "../core/request.ts";
 import { labelQuery, Resource, resource, type ListParams } from "../core/resource.ts";
@@ -13,7 +13,7 @@ import type { Live, LiveHandlers } from "../core/live.ts";
 import { SessionHistories } from "./history.ts";
 import { readLog, type LogParams, type StreamCallOptions } from "./log.ts";
 
-export type SessionCreateParams = z.input<typeof sessionCreate>;
+export type SessionCreateParams = z.input<typeof sessionAsk>;
 export interface SessionListParams extends ListParams {
   status?: SessionStatus | undefined;
   /** Sessions that have all of these. */

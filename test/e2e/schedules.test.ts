@@ -29,7 +29,10 @@ describe("a schedule", () => {
   it("runs by hand: fresh each time, or going on, with its files; and is listed, paused and deleted with mctl", async () => {
     const { schedules, sessions } = scene.client;
     const fresh = await schedules.create({ ...OPTIONS, name: "fresh", cron: "0 0 1 1 *", timezone: "Europe/Berlin" });
-    const going = await schedules.create({ ...OPTIONS, name: "going", cron: "0 0 1 1 *", continue: true });
+    // The other door to the same.
+    const asked = await sessions.create({ ...OPTIONS, name: "going", lifecycle_mode: "scheduled", schedule: "0 0 1 1 *", timezone: "UTC" });
+    expect(asked).toMatchObject({ status: "pending", lifecycle_mode: "scheduled", runner: null });
+    const going = await schedules.update(asked.schedule_id ?? "", { continue: true });
     expect(await sessions.get(fresh.session_id)).toMatchObject({ status: "pending", lifecycle_mode: "scheduled", runner: null });
     for (const [schedule, hello] of [[fresh, /^Hello!/], [going, /^Hello again!/]] as const) {
       const one = await scene.end(await schedules.trigger(schedule.id));

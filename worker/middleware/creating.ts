@@ -11,7 +11,7 @@ const MAX_KEY_CHARS = 255;
 const MAX_KEPT_CHARS = 500_000;
 
 /** Ids for what a create makes. */
-interface NewIds {
+export interface NewIds {
   id(resource: Resource): string;
   child(resource: "task" | "schedule", sessionId: string): string;
   /** Creation time of these ids. */

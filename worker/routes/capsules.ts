@@ -10,7 +10,7 @@ import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
 import { withDirectory } from "./directories.ts";
 import { idParam, listQuery, Session } from "./schemas.ts";
-import { listed } from "./sessions.ts";
+import { listed } from "./listing.ts";
 
 const tags = ["sessions"];
 const Capsule = named("Capsule", capsule);

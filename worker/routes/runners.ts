@@ -8,7 +8,7 @@ import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { answers, failures, keyed, pages, takes } from "../openapi.ts";
 import { Host, idParam, listQuery, Runner } from "./schemas.ts";
-import { listed } from "./sessions.ts";
+import { listed } from "./listing.ts";
 
 const listRunners = createRoute({
   method: "get", path: "/runners", tags: ["runners"], ...keyed("read"), summary: "List runners",

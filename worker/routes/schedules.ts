@@ -2,15 +2,15 @@
 
 import { createRoute } from "@hono/zod-openapi";
 import { sessionStub } from "../../durable-objects/index.ts";
-import { idOf, schedule, scheduleCreate, scheduleDelete, schedulePatch, scheduleStatus, type Schedule as ScheduleValue, type ScheduleCreate } from "../../sdk/protocol/index.ts";
+import { idOf, schedule, scheduleCreate, scheduleDelete, schedulePatch, scheduleStatus, type Schedule as ScheduleValue } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
-import { configFor } from "../gateway/configs.ts";
 import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, named, pages, takes } from "../openapi.ts";
 import { withDirectory } from "./directories.ts";
+import { copied } from "./listing.ts";
 import { idParam, labelFilter, listQuery, Task } from "./schemas.ts";
-import { copied, headOf } from "./sessions.ts";
+import { makeSchedule, withConfig } from "./scheduled.ts";
 import { ownerOf } from "./tasks.ts";
 
 const tags = ["schedules"];
@@ -45,13 +45,6 @@ const trigger = createRoute({
   request: at, responses: { 201: answers(Task, "The run's task"), ...failures("not_found", "conflict", "rate_limited") },
 });
 
-/** The config's id in place of its name, and its model where none is named. */
-async function withConfig(c: Ctx, input: ScheduleCreate): Promise<ScheduleCreate> {
-  if (!input.agent_config) return input;
-  const config = await configFor(c.get("records"), actorOf(c).tenant_id, input.agent_config, input.agent);
-  return { ...input, agent_config: config.id, ...(input.model === undefined && config.model !== null && { model: config.model }) };
-}
-
 export function scheduleRoutes(app: App): void {
   const stub = (c: Ctx, id: string) => sessionStub(c.env, ownerOf(id));
   const listed = (c: Ctx, value: ScheduleValue) => copied(c, [{ resource: "schedule", value }]);
@@ -60,14 +53,7 @@ export function scheduleRoutes(app: App): void {
     const actor = actorOf(c);
     const input = await withDirectory(c, await withConfig(c, c.req.valid("json")));
     const again = { leaveOut: (made: ScheduleValue) => ({ ...made, prompt: "" }), putBack: (kept: ScheduleValue) => ({ ...kept, prompt: input.prompt }) };
-    const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" }, again }, async (ids) => {
-      const session_id = ids.id("session");
-      const all = { session_id, schedule_id: ids.child("schedule", session_id), workspace_id: input.workspace_id ?? ids.id("workspace") };
-      const origin = await headOf(c, input.workspace_id);
-      const value = await call(() => sessionStub(c.env, session_id).createSchedule(actor, all, input, origin));
-      await listed(c, value);
-      return value;
-    });
+    const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" }, again }, (ids) => makeSchedule(c, ids, input));
     return c.json(made, 201);
   });
   app.openapi(list, async (c) => c.json(await c.get("records").lists.schedules(actorOf(c).tenant_id, c.req.valid("query")), 200));

@@ -36,6 +36,19 @@ describe("schedules", () => {
     expect((await d.json<Session>("GET", `/sessions/${kept.session_id}`)).status).toBe("pending");
   });
 
+  it("are made with a session, too, that is asked for as scheduled", async () => {
+    const body = { agent: "example", name: "nightly", lifecycle_mode: "scheduled", schedule: "0 3 * * *", timezone: "Europe/Berlin", prompt: "look" };
+    const headers = { "idempotency-key": "once" };
+    const made = await d.json<Session>("POST", "/sessions", { body, headers }, 201);
+    expect(made).toMatchObject({ name: "nightly", agent: "example", idle_timeout_seconds: 30 });
+    expect(await d.json<Session>("POST", "/sessions", { body, headers }, 201)).toEqual(made);
+    const { items } = await d.json<Page<Schedule>>("GET", `/schedules?session_id=${made.id}`);
+    expect(items).toMatchObject([{ session_id: made.id, cron: "0 3 * * *", timezone: "Europe/Berlin", prompt: "look", status: "active", continue: false }]);
+    expect((await d.json<Page<Session>>("GET", "/sessions")).items.map(({ id }) => id)).toEqual([made.id]);
+    // Without one, as before.
+    expect(await d.json<Session>("POST", "/sessions", { body: { agent: "example" } }, 201)).toMatchObject({ lifecycle_mode: "on_demand", idle_timeout_seconds: 900 });
+  });
+
   it("are the same on every try with one key, whose prompt is not kept", async () => {
     const headers = { "idempotency-key": "k" };
     const prompt = "z".repeat(1_000_000);
@@ -55,7 +68,11 @@ describe("schedules", () => {
     expect(await refused({ cron: "!" })).toEqual({ cron: "cannot be read" });
     expect(Object.keys((await refused({ cron: undefined, prompt: undefined })) ?? {}).sort()).toEqual(["cron", "prompt"]);
     expect((await d.json<Page<Session>>("GET", "/sessions")).items).toEqual([]);
-    expect((await d.failure("POST", "/sessions", { body: { agent: "a", lifecycle_mode: "scheduled" } })).details).toEqual({ lifecycle_mode: expect.stringContaining("creating one") });
+    const asked = async (body: object) => (await d.failure("POST", "/sessions", { body: { agent: "a", ...body } })).details;
+    expect(await asked({ lifecycle_mode: "scheduled", api_key: "sk-x" })).toEqual({ schedule: expect.stringContaining("POST /schedules"), prompt: expect.any(String), api_key: expect.stringContaining("give agent_config") });
+    expect(await asked({ schedule: "@daily", timezone: "UTC" })).toEqual({ schedule: expect.stringContaining("only with"), timezone: expect.stringContaining("only with") });
+    expect(await asked({ lifecycle_mode: "scheduled", prompt: "x", schedule: "!" })).toEqual({ schedule: "cannot be read" });
+    expect((await d.json<Page<Session>>("GET", "/sessions")).items).toEqual([]);
   });
 
   it("of another tenant are not found, and need the scopes that they do", async () => {

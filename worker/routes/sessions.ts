@@ -1,8 +1,8 @@
 /** Owns the routes of sessions: create, list, read, change, end, and their log. */
 
 import { createRoute } from "@hono/zod-openapi";
-import { sessionStub, storageStub, type Row } from "../../durable-objects/index.ts";
-import { sessionCreate, sessionPatch, sessionStatus, type Session as SessionValue } from "../../sdk/protocol/index.ts";
+import { sessionStub } from "../../durable-objects/index.ts";
+import { Failure, scheduleCreate, sessionAsk, sessionCreate, sessionPatch, sessionStatus, type SessionAsk } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { patchedModel, withModel } from "../gateway/session-model.ts";
@@ -10,13 +10,15 @@ import { creating } from "../middleware/creating.ts";
 import { answers, failures, keyed, pages, streams, takes } from "../openapi.ts";
 import { logAnswer } from "../streams/log.ts";
 import { withDirectory } from "./directories.ts";
+import { headOf, listed } from "./listing.ts";
+import { makeSchedule, withConfig } from "./scheduled.ts";
 import { idParam, labelFilter, listQuery, LogPage, Session, sessionLogQuery } from "./schemas.ts";
 
 const tags = ["sessions"];
 const create = createRoute({
   method: "post", path: "/sessions", tags, ...keyed("write"),
-  summary: "Create a session", description: "At once asks its pool for a runner; tasks may be given before one has come. An `Idempotency-Key` makes a repeated create answer the same.",
-  request: takes("SessionCreate", sessionCreate),
+  summary: "Create a session", description: "At once asks its pool for a runner; tasks may be given before one has come. `scheduled` with `schedule`, `timezone` and `prompt` makes a schedule with it, as POST /schedules does, whose further options are changed there. An `Idempotency-Key` makes a repeated create answer the same.",
+  request: takes("SessionCreate", sessionAsk),
   responses: { 201: answers(Session, "The session"), ...failures("conflict", "payload_too_large", "rate_limited") },
 });
 const list = createRoute({
@@ -41,33 +43,29 @@ const events = createRoute({
   responses: { ...streams(LogPage), ...failures("not_found", "rate_limited") },
 });
 
-/** Longest that a create waits for its row to be in the lists. */
-const LISTED_WITHIN_MS = 1_000;
-
-/** Copies rows into the lists now; their object's outbox does the same a little later, and for good. */
-export async function copied(c: Ctx, rows: Row[]): Promise<void> {
-  const done = c.get("records").projection.apply(rows).catch(() => {
-    c.get("log").warn("not listed yet", { request_id: c.get("request_id"), ids: rows.map(({ value }) => value.id).join(" ") });
+/** A session with its schedule, made as POST /schedules makes them. */
+async function scheduled(c: Ctx, asked: SessionAsk) {
+  const actor = actorOf(c);
+  const { schedule: cron, lifecycle_mode: _, api_key: __, base_url: ___, ...options } = asked;
+  const input = await withDirectory(c, await withConfig(c, scheduleCreate.parse({ ...options, cron })));
+  return creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" } }, async (ids) => {
+    const { session_id } = await makeSchedule(c, ids, input).catch((error: unknown) => {
+      const why = error instanceof Failure ? error.details?.["cron"] : undefined;
+      throw typeof why === "string" ? new Failure("bad_request", `schedule: ${why}`, { details: { schedule: why } }) : error;
+    });
+    const session = await call(() => sessionStub(c.env, session_id).read(actor));
+    await listed(c, session);
+    return session;
   });
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, LISTED_WITHIN_MS);
-  await Promise.race([done, promise]);
-  clearTimeout(timer);
-}
-export function listed(c: Ctx, session: SessionValue): Promise<void> {
-  return copied(c, [{ resource: "session", value: session }]);
-}
-
-/** What a workspace that was there before holds, for the session's first runner to restore. */
-export async function headOf(c: Ctx, workspaceId: string | undefined): Promise<{ manifest_id: string } | undefined> {
-  if (workspaceId === undefined) return undefined;
-  return (await storageStub(c.env, actorOf(c).tenant_id).head(workspaceId)) ?? undefined;
 }
 
 export function sessionRoutes(app: App): void {
   app.openapi(create, async (c) => {
     const actor = actorOf(c);
-    const input = await withDirectory(c, await withModel(c, c.req.valid("json")));
+    const asked = c.req.valid("json");
+    if (asked.lifecycle_mode === "scheduled") return c.json(await scheduled(c, asked), 201);
+    const { schedule: _, timezone: __, prompt: ___, ...options } = asked;
+    const input = await withDirectory(c, await withModel(c, sessionCreate.parse(options)));
     const made = await creating(c, { owner: actor.tenant_id, scope: actor.key_id, counts: { keyId: actor.key_id, what: "sessions" } }, async (ids) => {
       const id = ids.id("session");
       const session = await call(async () => sessionStub(c.env, id).create(actor, id, input.workspace_id ?? ids.id("workspace"), input, await headOf(c, input.workspace_id)));
