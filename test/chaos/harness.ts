@@ -17,8 +17,6 @@ export interface ChaosOptions {
   /** Names of faults; absent: all that are not slow, or all (`slow`). */
   faults?: readonly string[] | undefined;
   slow: boolean;
-  /** Struck once before anything else: what takes long, so that the rest of the run happens meanwhile. */
-  first?: readonly string[] | undefined;
   docker: boolean;
   signal?: AbortSignal | undefined;
   /** Lines for people: what is struck, what does not hold. */
@@ -87,7 +85,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
 
 async function run(stage: Stage, random: Chance, options: ChaosOptions, begun: number): Promise<ChaosReport> {
   const { kills, signal, say } = options;
-  const wanted = FAULTS.filter(({ name, slow }) => (options.faults ? options.faults.includes(name) : options.slow || !slow || options.first?.includes(name)));
+  const wanted = FAULTS.filter(({ name, slow }) => (options.faults ? options.faults.includes(name) : options.slow || !slow));
   const figures = new Map(wanted.map((fault): [Fault, FaultFigures] => [fault, { name: fault.name, what: fault.what, struck: 0, survived: 0, recovery: [], lacks: fault.lacks?.(stage) ?? null }]));
   const faults = wanted.filter((fault) => figures.get(fault)?.lacks === null);
   if (faults.length === 0) throw new Error(`none of these faults can be struck here: ${[...figures.values()].map(({ name, lacks }) => `${name} (${lacks})`).join(", ")}`);
@@ -100,12 +98,10 @@ async function run(stage: Stage, random: Chance, options: ChaosOptions, begun: n
 
   await eventually("every session works", () => stage.subjects.every(({ sse }) => sse.events.some(({ type }) => type === "log")), 120_000);
   const ended = () => struck >= kills || performance.now() >= end || (signal?.aborted ?? false);
-  const first = faults.filter(({ name }) => options.first?.includes(name));
-  const rest = faults.filter(({ name, slow }) => options.faults?.includes(name) || options.slow || !slow);
   while (!ended()) {
     await delay(random.below(PAUSE_MS));
     while (open.size >= OPEN) await Promise.race(open);
-    const fault = first.shift() ?? pick(rest, random);
+    const fault = pick(faults, random);
     // One of these is open for long now and then: something else is struck meanwhile.
     if (fault.alone && alone) continue;
     const at = performance.now();
