@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { newChildId, newId, type Command } from "../../sdk/protocol/index.ts";
 import { FRAME_CHARS, FRAME_ITEMS, Journal, MAX_UNACKNOWLEDGED } from "./journal.ts";
-import { FileStore, MemoryStore } from "./journal-store.ts";
+import { FileStore, MemoryStore, type JournalStore } from "./journal-store.ts";
 
 const T0 = Date.UTC(2026, 10, 21);
 const session_id = newId("session", T0);
@@ -24,6 +24,23 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const open = () => Journal.open(new FileStore(path), owner);
+/** The file on a disk that may be full. */
+function onDisk(full: () => boolean): JournalStore {
+  const file = new FileStore(path);
+  const refuse = () => {
+    if (full()) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  };
+  return {
+    get size() {
+      return file.size;
+    },
+    load: () => file.load(),
+    append: (text) => (refuse(), file.append(text)),
+    replace: (text) => (refuse(), file.replace(text)),
+    truncate: (count) => file.truncate(count),
+    close: () => file.close(),
+  };
+}
 /** Everything that would be sent after number `after`, one entry an item. */
 function sent(journal: Journal, after = journal.first - 1): { at: number; run_id: string | null; n: number }[] {
   const all: { at: number; run_id: string | null; n: number }[] = [];
@@ -228,22 +245,9 @@ describe("the journal", () => {
   });
 
   it("says that its disk is full, keeps all in memory, and writes the whole once there is room", async () => {
-    const file = new FileStore(path);
     let full = false;
-    const refuse = () => {
-      if (full) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
-    };
     const faults: string[] = [];
-    const journal = await Journal.open({
-      get size() {
-        return file.size;
-      },
-      load: () => file.load(),
-      append: (text) => (refuse(), file.append(text)),
-      replace: (text) => (refuse(), file.replace(text)),
-      truncate: (count) => file.truncate(count),
-      close: () => file.close(),
-    }, owner);
+    const journal = await Journal.open(onDisk(() => full), owner);
     journal.onFault = ({ message }) => faults.push(message);
     void journal.append(A, item(1));
     journal.flush();
@@ -284,21 +288,8 @@ describe("the journal", () => {
   });
 
   it("keeps what is said of its own failure to write, and writes again by itself", async () => {
-    const file = new FileStore(path);
     let full = true;
-    const refuse = () => {
-      if (full) throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
-    };
-    const journal = await Journal.open({
-      get size() {
-        return file.size;
-      },
-      load: () => file.load(),
-      append: (text) => (refuse(), file.append(text)),
-      replace: (text) => (refuse(), file.replace(text)),
-      truncate: (count) => file.truncate(count),
-      close: () => file.close(),
-    }, owner);
+    const journal = await Journal.open(onDisk(() => full), owner);
     const heard: boolean[] = [];
     journal.onFault = (_error, again) => {
       heard.push(again);
