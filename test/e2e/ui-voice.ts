@@ -58,8 +58,8 @@ export function imagesAndVoice(the: () => Heard): void {
       await page.getByLabel("Prompt").fill("Put it please");
       await page.evaluate(`${BOX}.setSelectionRange(6, 6)`);
       const talk = page.getByRole("button", { name: "Hold to talk" });
-      const box = await talk.boundingBox();
-      await page.mouse.move((box?.x ?? 0) + 8, (box?.y ?? 0) + 8);
+      // Where it is once the page stands still.
+      await talk.hover();
       await page.mouse.down();
       await page.getByRole("button", { name: "Listening; let go to stop" }).waitFor();
       await page.waitForTimeout(1_200);
