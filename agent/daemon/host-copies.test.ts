@@ -40,7 +40,7 @@ describe("a host's copies", () => {
     lines = [];
     await layout.make();
   });
-  afterEach(() => rm(layout.root, { recursive: true, force: true }));
+  afterEach(() => rm(layout.root, { recursive: true, force: true, maxRetries: 10 }));
 
   it("go with a clear line in the log, and stay where no capsule holds them", async () => {
     const copies = new HostCopies({ layout, retentionSeconds: 60, uses: () => false, log: logger({ level: "debug", pretty: false, write: (line) => lines.push(line) }) });

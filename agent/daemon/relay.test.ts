@@ -32,7 +32,7 @@ afterEach(async () => {
   await relay.close();
   for (const client of sockets.clients) client.terminate();
   await new Promise((resolve) => server.close(resolve));
-  await rm(directory, { recursive: true });
+  await rm(directory, { recursive: true, maxRetries: 10 });
 });
 
 const dial = (path: string, token = "gtok_good", socket = relay.path) => new WebSocket(`ws+unix:${socket}:${path}`, { headers: { authorization: `Bearer ${token}` } });

@@ -96,7 +96,7 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
     await cp(join(import.meta.dirname, "../../agent/package.json"), join(root, "bundle/package.json"));
     context = contextOf("providers: { docker: { network: none } }", root);
   });
-  afterAll(() => rm(root, { recursive: true, force: true }));
+  afterAll(() => rm(root, { recursive: true, force: true, maxRetries: 10 }));
 
   /** Runs a script in a container and gives back what it wrote to `said`. */
   async function run(script: string, before: (state: string, session: string) => Promise<() => Promise<void>> = async () => async () => {}): Promise<unknown> {

@@ -51,7 +51,7 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const runner of await readdir(layout.runners)) await provider.destroy(runner);
   await provider.close();
-  await rm(root, { recursive: true, force: true });
+  await rm(root, { recursive: true, force: true, maxRetries: 10 });
 });
 
 describe.skipIf(!bubblewrap)("sandboxes that wait to be used", () => {

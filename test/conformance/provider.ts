@@ -68,7 +68,7 @@ export function providerConformance({ name, make, config, deviations = {}, unava
     });
     afterAll(async () => {
       await provider.close();
-      await rm(root, { recursive: true, force: true });
+      await rm(root, { recursive: true, force: true, maxRetries: 10 });
     });
 
     const check = (title: string, run: () => Promise<void>, timeout = 60_000) => {

@@ -34,7 +34,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await scene?.close();
-  await rm(base, { recursive: true, force: true });
+  await rm(base, { recursive: true, force: true, maxRetries: 10 });
 });
 beforeEach(async () => {
   project = join(root, `project-${++count}`);

@@ -39,7 +39,7 @@ describe("whatever dies", () => {
   });
   afterAll(async () => {
     await Promise.all(places.map(({ stack }) => stack.close()));
-    await Promise.all(dirs.map((dir) => rm(dir, { recursive: true, force: true })));
+    await Promise.all(dirs.map((dir) => rm(dir, { recursive: true, force: true, maxRetries: 10 })));
   });
 
   it.concurrent("a way that stalls, delays, cuts and swallows without a word loses nothing, and the runner comes back", async () => {

@@ -36,7 +36,7 @@ describe("npm start", () => {
       child.kill("SIGTERM");
       await once(child, "exit");
     }
-    await rm(data, { recursive: true, force: true });
+    await rm(data, { recursive: true, force: true, maxRetries: 10 });
   });
 
   /** Starts it as npm would; `up` resolves with all that it has said once everything runs, and rejects where it ends before. */

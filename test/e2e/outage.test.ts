@@ -121,7 +121,7 @@ describe("while parts are gone", () => {
       expect(await staleRows(client, subjects.map(({ session: { id } }) => id), 60_000)).toEqual([]);
     } finally {
       stack.postgres.setAvailable(true);
-      await rm(dir, { recursive: true, force: true });
+      await rm(dir, { recursive: true, force: true, maxRetries: 10 });
     }
   }, OUTAGE_MS + 180_000);
 });

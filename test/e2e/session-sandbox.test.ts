@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await stack?.close();
-  await rm(directory, { recursive: true, force: true });
+  await rm(directory, { recursive: true, force: true, maxRetries: 10 });
 });
 
 sandboxContract("session", {

@@ -33,7 +33,7 @@ export async function startScene(config: object = {}): Promise<Scene> {
   const stack = await startStack();
   async function close(): Promise<void> {
     await stack.close();
-    await rm(dir, { recursive: true, force: true });
+    await rm(dir, { recursive: true, force: true, maxRetries: 10 });
   }
   try {
     const agents = await registerAgents(dir, { providers: { default: "process" }, ...config });
