@@ -7,6 +7,7 @@ import { encode, type Unstamped } from "./bounds.ts";
 import type { Capsules } from "./capsules.ts";
 import { RunClock } from "./clock.ts";
 import type { Gate } from "./gate.ts";
+import type { QuotaWatch } from "./quota.ts";
 import type { Journal } from "./journal.ts";
 import type { TaskStart } from "./journal-line.ts";
 import { agentEnvironment, LaunchError, RunProcesses } from "./process.ts";
@@ -23,6 +24,8 @@ export interface RunParts {
   log: (line: string) => void;
   /** Null where the session's files are kept nowhere else. */
   capsules: Capsules | null;
+  /** Null where the workspace may have any size. */
+  quota?: QuotaWatch | null;
   /** Why the session's trees are not as they should be; null where they are. */
   broken: () => RunError | null;
 }
@@ -75,12 +78,14 @@ export class Run {
     this.#clock = new RunClock(start.timeout_seconds * 1_000, () => this.cancel("timeout", TIMEOUT_GRACE_SECONDS, `it took longer than ${start.timeout_seconds} s`));
     this.#parts.gate.turnBegins(start.carried ?? [], start.grants);
     this.#parts.capsules?.runBegins();
+    const unwatch = await this.#parts.quota?.begin((error) => this.fail(error));
     let end: RunEnd;
     try {
       end = this.#judge(this.#refusal() ?? (await this.#drive()));
     } catch (error) {
       end = this.#judge(failed(error instanceof LaunchError ? error.run : { code: "internal", message: `the runner's adapter failed: ${messageOf(error)}` }));
     }
+    unwatch?.();
     this.#clock.end();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#processes.signal("SIGKILL");

@@ -7,6 +7,7 @@ import { loadAdapter } from "../adapters/registry.ts";
 import type { RunError } from "../../sdk/protocol/task.ts";
 import { Capsules } from "./capsules.ts";
 import { Gate } from "./gate.ts";
+import { QuotaWatch } from "./quota.ts";
 import { openGateway } from "./gateway.ts";
 import type { Journal } from "./journal.ts";
 import { OWN, type RunnerSpec } from "./spec.ts";
@@ -59,7 +60,9 @@ export function createService({ spec, journal, adapter, now, log, version }: Ser
   // Loaded when they are first needed: not every runner has files to keep.
   const trees = (id: string) => (opened ??= Promise.all([import("./trees.ts"), load()]).then(([{ openTrees }, driver]) => openTrees({ ...spec, workspace_id: id }, spec.agent ? [...new Set([...driver.stateFiles(spec.agent), ...(spec.agent.state_files ?? [])])] : [])));
   const capsules = workspace_id === undefined ? null : new Capsules({ session_id: spec.session_id, state: spec.state, journal, stamp, now, log, trees: () => trees(workspace_id), understood: () => (version() ?? 0) >= CAPSULES_SINCE });
-  const tasks: Tasks = new Tasks({ spec, journal, gate, stamp, log, gateway, adapter: load, capsules, broken: () => broken });
+  const { workspace: root, workspace_quota_mb: quotaMb } = spec;
+  const quota = quotaMb ? new QuotaWatch({ bytes: quotaMb * 1_048_576, log, measure: async (signal) => (await import("../workspace/thread.ts")).measureInThread({ root, signal }) }) : null;
+  const tasks: Tasks = new Tasks({ spec, quota, journal, gate, stamp, log, gateway, adapter: load, capsules, broken: () => broken });
   const { restore: order } = spec;
   if (order && workspace_id !== undefined) {
     void import("./restore.ts").then(async ({ restore }) => {

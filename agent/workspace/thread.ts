@@ -4,6 +4,7 @@ import { Worker } from "node:worker_threads";
 import { Failure, type ErrorBody } from "../../sdk/protocol/errors.ts";
 import type { Secret } from "../../sdk/protocol/secret.ts";
 import { treeFailure } from "../../sdk/workspace/failure.ts";
+import type { Measured } from "../../sdk/workspace/measure.ts";
 import type { RestoreOptions, RestoreProgress, RestoreResult } from "../../sdk/workspace/restore.ts";
 import type { SyncOptions, SyncProgress, SyncResult, TreeSync } from "../../sdk/workspace/sync.ts";
 
@@ -13,11 +14,12 @@ export type DoorPlace = { base: string; token: Secret; socket?: string; sessionI
 type PlainDoor = { base: string; token: string; socket?: string; sessionId?: string; parallel?: number; attempts?: number } | { directory: string };
 export type ThreadOrder =
   | { do: "sync"; door: PlainDoor; options: Omit<SyncOptions, "door" | "now" | "onProgress" | "signal"> }
+  | { do: "measure"; root: string }
   | { do: "restore"; door: PlainDoor; options: Omit<RestoreOptions, "door" | "onProgress" | "signal"> };
 export type ThreadSays =
   | { is: "progress"; progress: SyncProgress | RestoreProgress }
   | { is: "read" }
-  | { is: "done"; result: SyncResult | RestoreResult }
+  | { is: "done"; result: SyncResult | RestoreResult | Measured }
   | { is: "failed"; error: ErrorBody | null; message: string };
 
 /** `syncTree` in a thread. */
@@ -32,6 +34,11 @@ export async function restoreInThread({ door, onProgress, signal, ...options }: 
   return (await job.done) as RestoreResult;
 }
 
+/** `measureTree` in a thread. */
+export async function measureInThread({ root, signal }: { root: string; signal?: AbortSignal }): Promise<Measured> {
+  return (await start({ do: "measure", root }, undefined, signal).done) as Measured;
+}
+
 /** From the sources, or beside the bundled runner. */
 function program(): URL {
   return new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./workspace.js", import.meta.url);
@@ -41,7 +48,7 @@ function plain(door: DoorPlace): PlainDoor {
   return "directory" in door ? door : { ...door, token: door.token.reveal() };
 }
 
-function start(order: ThreadOrder, onProgress: ((progress: unknown) => void) | undefined, signal: AbortSignal | undefined): { read: Promise<void>; done: Promise<SyncResult | RestoreResult> } {
+function start(order: ThreadOrder, onProgress: ((progress: unknown) => void) | undefined, signal: AbortSignal | undefined): { read: Promise<void>; done: Promise<SyncResult | RestoreResult | Measured> } {
   if (signal?.aborted) {
     const refused = Promise.reject(treeFailure("aborted", "it was called off before it began"));
     refused.catch(() => undefined);
@@ -51,7 +58,7 @@ function start(order: ThreadOrder, onProgress: ((progress: unknown) => void) | u
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
   const abort = () => worker.postMessage("abort");
   const read = Promise.withResolvers<void>();
-  const done = new Promise<SyncResult | RestoreResult>((resolve, reject) => {
+  const done = new Promise<SyncResult | RestoreResult | Measured>((resolve, reject) => {
     worker.on("message", (said: ThreadSays) => {
       if (said.is === "progress") onProgress?.(said.progress);
       else if (said.is === "read") read.resolve();

@@ -8,6 +8,7 @@ import { packManifest, requireZstd } from "./codec.ts";
 import type { Door } from "./door.ts";
 import { fromSystem, throwIfAborted, treeFailure } from "./failure.ts";
 import { Breath } from "./flow.ts";
+import { bytesOf, largestOf } from "./measure.ts";
 import { FileReader, type Content, type Slot } from "./read.ts";
 import { scanTree, stampOf, type Found, type Scan, type Stamp } from "./scan.ts";
 import { Include, IGNORE_FILE } from "./selection.ts";
@@ -176,7 +177,7 @@ class Sync {
     });
     this.tell({ phase: "read", files: 0, bytes: 0, total_files: scan.files, total_bytes: scan.bytes }, true);
     const limit = options.quota?.bytes;
-    const bytes = scan.found.reduce((sum, found) => sum + (found.type === "file" ? found.allocated : 0), 0);
+    const bytes = bytesOf(scan.found);
     if (limit !== undefined && bytes > limit) {
       const largest = largestOf(scan.found);
       throw treeFailure("quota_exceeded", `the tree has ${bytes} bytes, ${limit} are allowed; nothing was sent and nothing was lost. Most of it: ${largest.map(([name, size]) => `${name} (${size})`).join(", ")}. Delete it, or leave it out with ${IGNORE_FILE}`, { bytes, limit, largest: Object.fromEntries(largest) });
@@ -297,15 +298,4 @@ function wasteful(records: ReadonlyMap<ByteString, FileRecord>): string[] {
 function missingOf(error: unknown): Set<string> {
   const missing = error instanceof Failure && error.code === "conflict" ? error.details?.["missing"] : undefined;
   return new Set(Array.isArray(missing) ? missing.filter((id): id is string => typeof id === "string") : []);
-}
-
-/** The five largest things at the top of the tree, largest first. */
-function largestOf(found: readonly Found[]): [string, number][] {
-  const sizes = new Map<string, number>();
-  for (const entry of found) {
-    if (entry.type !== "file") continue;
-    const top = entry.path.split("/")[0] ?? "";
-    sizes.set(top, (sizes.get(top) ?? 0) + entry.allocated);
-  }
-  return [...sizes].sort((a, b) => b[1] - a[1]).slice(0, 5);
 }

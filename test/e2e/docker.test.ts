@@ -53,6 +53,21 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     await eventually("the container is gone", () => container.inspect().then(() => false, () => true));
   });
 
+  it("ends a run that writes more than the workspace may have, with all its files there and the last capsule as it was", async () => {
+    const session = await scene.session({ workspace_quota_mb: 1 });
+    const first = await scene.end(await scene.task(session, steps(["write", "first.txt", "x".repeat(400_000)])));
+    const full = await scene.end(await scene.task(session, steps(["write", "heap.txt", "x".repeat(400_000)], ["write", "more.txt", "x".repeat(400_000)], ["sleep", 600_000])));
+    expect(full).toMatchObject({ status: "failed", error: { code: "quota_exceeded", message: expect.stringContaining("its quota is 1048576") as string } });
+    expect((await scene.client.sessions.files.list(session.id)).map(({ name }) => name).sort()).toEqual(["first.txt", "heap.txt", "more.txt"]);
+    const events = await eventually("the capsule of it is refused", async () => {
+      const log = await all(scene.client.sessions.events(session.id));
+      return of(log, "workspace.sync_failed").length > 0 ? log : null;
+    });
+    expect(of(events, "workspace.sync_failed")[0]).toMatchObject({ error: { code: "quota_exceeded" } });
+    expect((await all(scene.client.sessions.capsules(session.id))).map(({ task_id }) => task_id)).toEqual([first.id]);
+    await scene.client.sessions.terminate(session.id);
+  });
+
   it("calls its model through the gateway, and holds no key of it", async () => {
     const needle = "sk-ant-docker-needle-7d1e5c";
     const model = await startModelServer();
