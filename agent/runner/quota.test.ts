@@ -58,7 +58,8 @@ describe("a workspace's quota", () => {
     });
     const runner = await createRunner({ spec: specFor(server, directories, { workspace_quota_mb: 1 }), adapter: agent });
     try {
-      expect(await server.ended(server.task("fill").run_id)).toMatchObject({ status: "failed", error: { code: "quota_exceeded", message: expect.stringContaining("heap (2097152)") } });
+      const { run_id } = server.task("fill");
+      expect(await server.until("it is ended", () => server.of("run.status", run_id).find(({ status }) => status !== "running"), 50_000)).toMatchObject({ status: "failed", error: { code: "quota_exceeded", message: expect.stringContaining("heap (2097152)") } });
       expect((await measureInThread({ root: directories.workspace })).bytes).toBe(2 * MIB);
       // It may be gone on with, to delete what is too much.
       expect(await server.ended(server.task("tidy").run_id)).toMatchObject({ status: "completed" });

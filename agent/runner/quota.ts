@@ -8,6 +8,8 @@ import type { Measured } from "../../sdk/workspace/measure.ts";
 const FIRST_MS = 1_000;
 const EVERY_MS = 5_000;
 const SHARE = 20;
+/** A machine that is slow for another reason does not put the next one off for ever. */
+const MOST = 6;
 
 export interface QuotaParts {
   /** Bytes that the workspace may have. */
@@ -38,7 +40,7 @@ export class QuotaWatch {
     const { bytes, firstMs = FIRST_MS } = this.#parts;
     let allowed = Math.max(bytes, before);
     for (let last = took, wait = firstMs; ; wait = Math.min(EVERY_MS, 2 * wait)) {
-      await pause(Math.max(wait, last * SHARE), undefined, { signal, ref: false }).catch(() => undefined);
+      await pause(Math.min(MOST * wait, Math.max(wait, last * SHARE)), undefined, { signal, ref: false }).catch(() => undefined);
       if (signal.aborted) return;
       const { measured, took: now } = await this.#measured(signal);
       last = now;
