@@ -125,8 +125,9 @@ export class Engine {
       this.log.reload();
       throw error;
     }
-    this.setAlarm();
     for (const listener of this.#listeners) listener(turn);
+    // Behind the listeners, which may have something to be woken for.
+    this.setAlarm();
     return turn;
   }
 

@@ -61,8 +61,13 @@ export class Drain {
       this.#again = true;
       this.#soon ||= soon;
     }
-    if (this.#running || this.#failures > 0) return;
+    if (this.#running) return;
     const now = Date.now();
+    if (this.#failures > 0) {
+      // The alarm should have tried again by now.
+      if (this.deadline !== null && this.deadline + SAFETY_MS < now) this.start();
+      return;
+    }
     const first = now + DEBOUNCE_MS * this.#jitter;
     const due = soon ? first : Math.max(first, this.#ended + this.#pace * this.#jitter);
     if (this.#timer !== null && this.#due <= due) return;
