@@ -59,7 +59,8 @@ export interface ChaosReport {
 /** Faults whose recovery is still waited for. */
 const OPEN = 5;
 const PAUSE_MS = 300;
-const RECOVERY_MS = 180_000;
+/** Longer than a host takes whose dead daemon only its silence tells of. */
+const RECOVERY_MS = 300_000;
 /** What every task writes. */
 const LINES = 100;
 
