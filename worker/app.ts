@@ -6,7 +6,6 @@ import { Failure } from "../sdk/protocol/index.ts";
 import type { App, AppEnv } from "./context.ts";
 import { recordsFor, type Records } from "./db/records.ts";
 import type { Env } from "./env.ts";
-import { gatewayRoutes } from "./gateway/routes.ts";
 import type { DashboardFiles } from "./ui/files.ts";
 import { authenticated, KeyCache, mastered } from "./middleware/auth.ts";
 import { failed, validated } from "./middleware/errors.ts";
@@ -81,7 +80,6 @@ export function createApp(parts: Parts = { recordsFor }): App {
   const app = room();
   app.onError((error, c) => failed(error, c));
   app.notFound((c) => failed(nowhere(), c));
-  gatewayRoutes(app, parts.recordsFor);
   app.use(framed(parts.recordsFor));
   app.use("/api/v1/*", async (c, next) => (c.req.header("upgrade") ? next() : anyOrigin(c, next)));
   // Before the API, whose bodies are all JSON.

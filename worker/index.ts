@@ -5,6 +5,7 @@ import { hostObject, poolObject, sessionObject, storageObject, tenantObject, typ
 import { createApp } from "./app.ts";
 import { recordsFor } from "./db/records.ts";
 import type { Env } from "./env.ts";
+import { gatewayDoor } from "./gateway/routes.ts";
 import { keySafeOf } from "./gateway/key-safe.ts";
 import { logger } from "./log.ts";
 import { collectAll } from "./storage/collecting.ts";
@@ -23,7 +24,7 @@ export class StorageObject extends storageObject<Env>(ports) {}
 const app = createApp({ recordsFor, dashboard: files });
 
 export default {
-  fetch: (request, env, context) => app.fetch(request, env, context),
+  fetch: (request, env, context) => gatewayDoor(request, env, context, recordsFor) ?? app.fetch(request, env, context),
   /** By the cron of wrangler.toml; on one machine its own clock asks the admin door for the same. */
   scheduled: async (_event, env) => {
     await collectAll(env, recordsFor(env), logger(env.MARIONETTE_LOG_LEVEL), new Date());

@@ -57,7 +57,7 @@ export interface GatewayState {
 export const NO_GATEWAY: GatewayState = { caps: null, spent: NOTHING, calls: [], metered_run: null, question: null, denied: null };
 
 export type GatewayInput =
-  /** `permission_id` is an unused id, for the one question that a step may ask. */
+  /** `permission_id` is an unused id, for the one question that a step may ask; only where the call may be refused. */
   | { type: "model.open"; call: ModelCall; permission_id: string }
   | { type: "model.keep"; id: string; via: Via | null }
   /** `known`: the stored record of the call's task, which may have ended. */
@@ -80,6 +80,11 @@ export function gatewayDeadline({ gateway: { calls } }: State): number | null {
   let first: number | null = null;
   for (const { deadline } of calls) if (first === null || deadline < first) first = deadline;
   return first;
+}
+
+/** Whether there is a budget of the session or of its task that a call may not fit into. */
+export function mayRefuse({ gateway, running }: State): boolean {
+  return gateway.caps !== null || gateway.question !== null || Boolean(running?.task.budget);
 }
 
 /** Begins a call, or refuses it where its largest cost does not fit what is left. */

@@ -3,12 +3,14 @@
 import { equalConstantTime, fail, newChildId, ok, type BudgetNotice, type Result } from "../../sdk/protocol/index.ts";
 import type { CallGrant, GatewayClaim, KeyPlace } from "../model-rpc.ts";
 import type { ModelCalls } from "../ports.ts";
-import type { CallReport, ModelCall, Via } from "./budget.ts";
+import { mayRefuse, type CallReport, type ModelCall, type Via } from "./budget.ts";
 import type { Engine } from "./engine.ts";
 import { Drain } from "./outbox.ts";
 
 /** Records of calls leave together, so often at most. */
-const PACE_MS = 1_000;
+const PACE_MS = 2_000;
+/** What was recorded is struck off by a write of its own where no other comes within this. */
+const SETTLE_MS = 3_000;
 const ROWS = 200;
 /** The same for every token that does not fit: nobody learns which sessions there are. */
 const UNKNOWN = fail("unauthorized", "The gateway key is unknown, or its runner is gone");
@@ -17,6 +19,7 @@ export class Gateway {
   readonly #engine: Engine;
   readonly #calls: ModelCalls | undefined;
   readonly #rows: Drain;
+  #settling: ReturnType<typeof setTimeout> | null = null;
 
   constructor(engine: Engine, calls: ModelCalls | undefined, waitUntil: (work: Promise<unknown>) => void) {
     this.#engine = engine;
@@ -53,7 +56,8 @@ export class Gateway {
     const claim = this.claim(tokenHash);
     const id = this.#engine.state.session?.id;
     if (!claim.ok || id === undefined) return UNKNOWN;
-    const { refused } = this.#engine.feed({ type: "model.open", call, permission_id: newChildId("permission", id, Date.now()) });
+    const permission_id = mayRefuse(this.#engine.state) ? newChildId("permission", id, Date.now()) : "";
+    const { refused } = this.#engine.feed({ type: "model.open", call, permission_id });
     if (refused) return { ok: false, error: refused };
     const open = this.#engine.state.gateway.calls.find((each) => each.id === call.id);
     if (!open) return UNKNOWN;
@@ -79,9 +83,11 @@ export class Gateway {
   async #send(): Promise<boolean> {
     const { requests } = this.#engine;
     const values = requests.first(ROWS);
-    if (values.length === 0) return false;
-    await this.#calls?.record(values);
-    requests.drop(values.map(({ id }) => id));
-    return values.length === ROWS;
+    if (values.length > 0) await this.#calls?.record(values);
+    const more = values.length === ROWS;
+    requests.recorded(values.map(({ id }) => id), !more);
+    if (this.#settling !== null) clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => requests.settle(), SETTLE_MS);
+    return more;
   }
 }

@@ -46,13 +46,20 @@ function time(now: number): string {
   return out;
 }
 
+/** Random bytes are asked for in stock: each asking costs more than an id. */
+const stock = new Uint8Array(1_024);
+let taken = stock.length;
+
 function random(): string {
   let out = "";
   while (out.length < RANDOM_CHARS) {
-    for (const byte of crypto.getRandomValues(new Uint8Array(RANDOM_CHARS))) {
-      // 248 = 4 * 62: bytes past it would favour the first digits.
-      if (byte < 248 && out.length < RANDOM_CHARS) out += DIGITS[byte % 62];
+    if (taken === stock.length) {
+      crypto.getRandomValues(stock);
+      taken = 0;
     }
+    const byte = stock[taken++] as number;
+    // 248 = 4 * 62: bytes past it would favour the first digits.
+    if (byte < 248) out += DIGITS[byte % 62];
   }
   return out;
 }

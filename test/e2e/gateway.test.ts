@@ -104,7 +104,7 @@ describe("the gateway", () => {
     const caller = await gatewayCaller(stack, host, model);
     // As an agent does: through the runner's own door.
     const door = await openGateway({ ...caller.spec, gateway: true, server: stack.url });
-    for (const step of [{ text: "word ".repeat(2_000), delay: 20 }, { text: "late", wait: 20_000 }]) {
+    for (const step of [{ text: "word ".repeat(2_000), delay: 20 }, { text: "then silence", delay: 30_000 }, { text: "late", wait: 20_000 }]) {
       const left = new AbortController();
       const words = `leaving ${step.text.length}`;
       const sent = { method: "POST", body: JSON.stringify(messages([step], words)), headers: { "x-api-key": door?.key.reveal() ?? "", "content-type": "application/json" }, signal: left.signal };
@@ -115,7 +115,7 @@ describe("the gateway", () => {
       await pending.catch(() => {});
       await eventually("upstream was left", () => model.asked("anthropic").find(({ prompt }) => prompt.join().includes(words))?.aborted === true);
     }
-    for (const call of await requests(caller.session.id, 2)) expect(call.outcome).toBe("client_left");
+    for (const call of await requests(caller.session.id, 3)) expect(call.outcome).toBe("client_left");
   });
 
   it("takes refusals that pass by asking again as upstream says, and passes the others on", async () => {

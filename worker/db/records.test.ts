@@ -3,7 +3,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { migrate, migrations, overHttp } from "../../migrations/migrate.ts";
 import type { Row } from "../../durable-objects/ports.ts";
-import { hashToken, limits, newChildId, newId, type Host, type Permission, type Run, type Runner, type Schedule, type Session, type Task } from "../../sdk/protocol/index.ts";
+import { hashToken, limits, newChildId, newId, type Host, type ModelRequest, type Permission, type Run, type Runner, type Schedule, type Session, type Task } from "../../sdk/protocol/index.ts";
 import { startPostgres, type Postgres } from "../local/postgres.ts";
 import { databaseFailure, openDatabase } from "./client.ts";
 import { recordsOf, type Records } from "./records.ts";
@@ -96,6 +96,23 @@ describe.each(behind)("records in $name", ({ real }) => {
     await records.projection.apply([row({ ...mine, tenant_id: otherId, version: 9 })]);
     expect((await records.lists.sessions(otherId, { limit: 10 })).items).toEqual([]);
     expect((await records.lists.sessions(tenantId, { limit: 200 })).items).toContainEqual(mine);
+  });
+
+  it("hold model calls once each, whatever their upstream said", async () => {
+    const owner = session(tenantId, 1);
+    const call: ModelRequest = {
+      id: newId("model_request", T0), tenant_id: tenantId, session_id: owner.id, task_id: null, run_id: null, labels: { team: "wéb" }, agent: "claude", key_source: "byok", agent_config_id: null, api: "openai.chat", upstream: "x:1",
+      model: "m", outcome: "failed", status: 400, stop_reason: null, stream: true, input_tokens: 2 ** 40, output_tokens: 2, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 1, cost_usd: 0.000_000_001, priced: true,
+      price_version: "1", estimated: false, retries: 0, ttft_ms: null, duration_ms: 12.5, error: null, created_at: at(5),
+    };
+    const hostile = { ...call, id: newId("model_request", T0 + 1), model: "nul \0 here", error: "half a pair \ud83d, a whole one 😀, a \\u0000 in words, '; drop table model_requests --", cost_usd: null, priced: false };
+    await records.usage.record([call, hostile]);
+    await records.usage.record([{ ...call, error: "said again" }]);
+    await records.usage.record([]);
+    const found = await records.usage.requests(tenantId, { session_id: owner.id }, 10);
+    expect(found.find(({ id }) => id === call.id)).toEqual(call);
+    expect(found.find(({ id }) => id === hostile.id)).toEqual({ ...hostile, model: "nul  here", error: "half a pair \ufffd, a whole one 😀, a \\u0000 in words, '; drop table model_requests --" });
+    expect(await records.usage.total(tenantId, { session_id: owner.id, labels: { team: "wéb" } })).toMatchObject({ requests: 2, unpriced_requests: 1, input_tokens: 2 ** 41 });
   });
 
   it("hold every kind of resource, and text that no database likes", async () => {

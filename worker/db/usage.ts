@@ -88,6 +88,13 @@ function keyOf(group: string): SQL<string | null> {
 
 const TIMES = new Set(["hour", "day", "month"]);
 
+/** JSON as Postgres takes it: without what its text cannot hold, which an upstream may well have said. */
+function storable(values: readonly ModelRequest[]): string {
+  const json = JSON.stringify(values);
+  if (!/\\u(?:0000|d[89a-f])/i.test(json)) return json;
+  return JSON.stringify(values, (_key, value: unknown) => (typeof value === "string" ? value.replaceAll("\0", "").toWellFormed() : value));
+}
+
 export function usageOf(db: Database) {
   return {
     async total(tenantId: string, filter: UsageFilter): Promise<UsageTotals> {
@@ -111,7 +118,8 @@ export function usageOf(db: Database) {
     },
     /** Idempotent by id. */
     async record(values: readonly ModelRequest[]): Promise<void> {
-      if (values.length > 0) await db.insert(t).values(values.map((value) => ({ ...value, created_at: new Date(value.created_at) }))).onConflictDoNothing();
+      // As one parameter: a statement with one for each of a hundred calls' columns takes longer to put together than to run.
+      if (values.length > 0) await db.execute(sql`insert into ${t} select * from jsonb_populate_recordset(null::${t}, ${storable(values)}::jsonb) on conflict do nothing`);
     },
   };
 }

@@ -2,7 +2,7 @@
 
 import type { ModelPolicy } from "../../durable-objects/index.ts";
 import { tenantStub } from "../../durable-objects/index.ts";
-import type { AgentConfig, ModelPrice } from "../../sdk/protocol/index.ts";
+import { openModelKey, type AgentConfig, type ModelPrice } from "../../sdk/protocol/index.ts";
 import { reach } from "../calls.ts";
 import { openConfig } from "./configs.ts";
 import type { Records } from "../db/records.ts";
@@ -51,11 +51,34 @@ export interface OpenConfig {
   key: string;
 }
 
+/** How long a session's own key stays in the open after it was used: an agent's calls come one after another. */
+const KEY_MS = 30_000;
+
+/** Sessions' own keys as they were opened, for seconds; each is found only by who has both what was sealed and the token that opens it. */
+export class OpenedKeys {
+  readonly #keys = new Map<string, { key: string; until: number }>();
+
+  async find(token: string, sessionId: string, sealed: string): Promise<string> {
+    const name = `${sessionId}/${token}/${sealed}`;
+    const key = this.#keys.get(name)?.key ?? (await openModelKey(token, sessionId, sealed));
+    const now = Date.now();
+    this.#keys.delete(name);
+    this.#keys.set(name, { key, until: now + KEY_MS });
+    // In order of their last use.
+    for (const [other, { until }] of this.#keys) {
+      if (until > now && this.#keys.size <= MAX_REMEMBERED) break;
+      this.#keys.delete(other);
+    }
+    return key;
+  }
+}
+
 export class Policies {
   readonly #prices = new Believed<readonly ModelPrice[]>();
   readonly #configs = new Believed<OpenConfig | null>();
   readonly #policies = new Believed<ModelPolicy>();
   readonly #tenants = new Map<string, string>();
+  readonly #keys = new OpenedKeys();
 
   /** The tenant of a session, once a token of the session was good: it never changes. */
   tenantOf(sessionId: string): string | null {
@@ -66,6 +89,10 @@ export class Policies {
     this.#tenants.set(sessionId, tenantId);
   }
 
+  /** A session's own key; throws where another token or session sealed it. */
+  ownKey(token: string, sessionId: string, sealed: string): Promise<string> {
+    return this.#keys.find(token, sessionId, sealed);
+  }
   /** A tenant's own prices; none where they have never been read and the database is away. */
   prices(records: Records, tenantId: string): Promise<readonly ModelPrice[]> {
     return this.#prices.find(tenantId, () => records.prices.of(tenantId)).catch(() => []);

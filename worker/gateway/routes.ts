@@ -1,12 +1,13 @@
-/** Owns where the gateway's doors are mounted: before all that frames the API, so that what passes is upstream's own. */
+/** Owns where the gateway's doors are: before all that frames and routes the API, so that what passes is upstream's own and waits for nothing. */
 
-import type { App } from "../context.ts";
 import type { Records } from "../db/records.ts";
 import type { Env } from "../env.ts";
 import { logger } from "../log.ts";
 import { serve } from "./call.ts";
 import { policies } from "./policies.ts";
 
-export function gatewayRoutes(app: App, recordsFor: (env: Env) => Records): void {
-  app.all("/gateway/*", (c) => serve(c.req.raw, { env: c.env, records: recordsFor(c.env), policies, waitUntil: (work) => c.executionCtx.waitUntil(work), log: logger(c.env.MARIONETTE_LOG_LEVEL) }));
+/** Answers what comes to `/gateway/`; null for all else. */
+export function gatewayDoor(request: Request, env: Env, context: ExecutionContext, recordsFor: (env: Env) => Records): Promise<Response> | null {
+  if (!/^https?:\/\/[^/]*\/gateway\//.test(request.url)) return null;
+  return serve(request, { env, records: recordsFor(env), policies, waitUntil: (work) => context.waitUntil(work), log: logger(env.MARIONETTE_LOG_LEVEL) });
 }

@@ -12,9 +12,14 @@ export interface Passed {
   first: number | null;
 }
 
-/** The meter looks at a stream so often: every look costs more than all that it reads. */
-const LOOK_MS = 250;
-const LOOK_BYTES = 64 * 1024;
+/**
+ * The meter looks at a stream so long after its first look, and twice as long after each that finds little, up to the second: every look costs more
+ * than all that it reads. Where much comes it looks on at once, so that what waits for it stays small.
+ */
+const LOOK_MS = { first: 100, last: 1_000 };
+const LOOK_BYTES = 16 * 1024;
+/** How soon after its way broke off the copy says so too, where it was upstream that broke it. */
+const GRACE_MS = 250;
 
 /**
  * The body for the agent, and what became of it once it has ended. The runtime itself carries the bytes, without this program's doing; the meter reads
@@ -24,32 +29,46 @@ export function passOn(body: ReadableStream<Uint8Array>, meter: Meter, hidesUsag
   const { readable, writable } = new IdentityTransformStream();
   if (hidesUsage) return { body: readable, done: pump(body, writable, meter, left) };
   const [way, copy] = body.tee();
-  // Carried natively; it ends early where the agent goes, or where upstream breaks off, and then the copy says so too.
-  way.pipeTo(writable).catch(() => {
-    // What upstream broke off ends the copy by itself; an agent that left ends it here.
-    setTimeout(() => left.abort(), 2 * LOOK_MS);
-  });
-  return { body: readable, done: look(copy, meter, left) };
+  // Without this stage nothing would tell that the agent has gone: what upstream broke off ends the copy by itself, an agent that left ends it here.
+  const over = way.pipeTo(writable).catch(() => void setTimeout(() => left.abort(), GRACE_MS));
+  return { body: readable, done: look(copy, meter, over, left.signal) };
 }
 
-const wait = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms));
-
-async function look(copy: ReadableStream<Uint8Array>, meter: Meter, left: AbortController): Promise<Passed> {
+/** `over`: all has passed, or none will any more. */
+async function look(copy: ReadableStream<Uint8Array>, meter: Meter, over: Promise<unknown>, left: AbortSignal): Promise<Passed> {
   const reader = copy.getReader({ mode: "byob" });
   let first: number | null = null;
   let buffer = new ArrayBuffer(LOOK_BYTES);
+  let rests = true;
+  let wake = () => {};
+  void over.then(() => {
+    rests = false;
+    wake();
+  });
+  const rest = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   try {
-    for (;;) {
+    for (let ms = LOOK_MS.first; ; ) {
       const { done, value } = await reader.read(new Uint8Array(buffer));
       if (value && value.byteLength > 0) meter.feed(value);
       if (done || !value) break;
       first ??= performance.now();
       ({ buffer } = value);
-      if (value.byteLength < LOOK_BYTES / 2 && !left.signal.aborted) await wait(LOOK_MS);
+      if (value.byteLength >= LOOK_BYTES / 2) ms = LOOK_MS.first;
+      else if (rests) {
+        await rest(ms);
+        ms = Math.min(LOOK_MS.last, 2 * ms);
+      }
     }
-    return ended(meter.end(), first, left.signal.aborted);
+    return ended(meter.end(), first, left.aborted);
   } catch (error) {
-    return broken(error, meter, first, left.signal.aborted);
+    return broken(error, meter, first, left.aborted);
   }
 }
 

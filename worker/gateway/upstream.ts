@@ -1,7 +1,7 @@
 /** Owns where a call goes and with whose key: the session's own, an agent config's, or the deployment's. */
 
 import type { CallGrant, GatewayClaim } from "../../durable-objects/index.ts";
-import { apiOfAgent, Failure, openModelKey, type ProviderApi } from "../../sdk/protocol/index.ts";
+import { apiOfAgent, Failure, type ProviderApi } from "../../sdk/protocol/index.ts";
 import type { Records } from "../db/records.ts";
 import type { Env } from "../env.ts";
 import { isPrivateHost } from "./addresses.ts";
@@ -75,7 +75,7 @@ export async function upstreamOf({ env, records, policies, door, token, session_
   }
   if (key.kind === "byok_missing") throw missing("the session's model key went with the runner that had it");
   if (key.kind === "byok") {
-    const opened = await openModelKey(token, session_id, key.sealed);
+    const opened = await policies.ownKey(token, session_id, key.sealed);
     const api = apiOfAgent(claim.agent) ?? (claim.base_url !== null ? null : opened.startsWith("sk-ant-") ? "anthropic" : "openai");
     assertSpeaks(door, api);
     const base_url = claim.base_url ?? PUBLIC[speaks(door) ?? "openai"];
