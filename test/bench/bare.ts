@@ -1,4 +1,4 @@
-/** Owns the runtime of the bare object: the same workerd, settings and storage as Marionette's own, without Marionette. */
+/** Owns the runtime of bare workers: the same workerd, settings and storage as Marionette's own, without Marionette. */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,8 +13,9 @@ export interface Bare {
   close(): Promise<void>;
 }
 
-export async function startBare(): Promise<Bare> {
-  const bundle = await build({ entryPoints: [join(import.meta.dirname, "bare-object.ts")], bundle: true, write: false, format: "esm", external: ["cloudflare:*"] });
+/** Runs the worker of one file here; `objects` are the classes that it exports, by their bindings. */
+async function startWorker(entry: string, vars: Record<string, string>, objects: Record<string, string>): Promise<{ port: number; close: () => Promise<void> }> {
+  const bundle = await build({ entryPoints: [join(import.meta.dirname, entry)], bundle: true, write: false, format: "esm", external: ["cloudflare:*"] });
   const dir = await mkdtemp(join(tmpdir(), "bare-"));
   const port = await freePort();
   const miniflare = new Miniflare({
@@ -31,8 +32,11 @@ export async function startBare(): Promise<Bare> {
           compatibilityDate: "2026-10-01",
           compatibilityFlags: [],
           manifest: { mainModule: "index.js", modulesRoot: dir, modules: { "index.js": { type: "esm", contents: bundle.outputFiles[0]?.text ?? "" } } },
-          env: { BARE: { type: "durable-object", worker: "bare", exportName: "Bare" } },
-          exports: { Bare: { type: "durable-object", storage: "sqlite" } },
+          env: {
+            ...Object.fromEntries(Object.entries(vars).map(([name, value]) => [name, { type: "text" as const, value }])),
+            ...Object.fromEntries(Object.entries(objects).map(([binding, exportName]) => [binding, { type: "durable-object" as const, worker: "bare", exportName }])),
+          },
+          exports: Object.fromEntries(Object.values(objects).map((name) => [name, { type: "durable-object" as const, storage: "sqlite" as const }])),
         },
         dev: { unsafeDirectSockets: [{ host: "127.0.0.1", port }] },
       },
@@ -40,10 +44,21 @@ export async function startBare(): Promise<Bare> {
   });
   await miniflare.ready;
   return {
-    socket: (name, end) => `ws://127.0.0.1:${port}/${name}/${end}`,
+    port,
     close: async () => {
       await miniflare.dispose();
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+export async function startBare(): Promise<Bare> {
+  const { port, close } = await startWorker("bare-object.ts", {}, { BARE: "Bare" });
+  return { socket: (name, end) => `ws://127.0.0.1:${port}/${name}/${end}`, close };
+}
+
+/** A worker that passes every request on to `upstream` and does nothing else. */
+export async function startBareProxy(upstream: string): Promise<{ url: string; close: () => Promise<void> }> {
+  const { port, close } = await startWorker("bare-proxy.ts", { UPSTREAM: upstream }, {});
+  return { url: `http://127.0.0.1:${port}`, close };
 }
