@@ -25,6 +25,8 @@ describe("mctl sessions", () => {
     expect(asked()?.body).toMatchObject({ idle_timeout_seconds: 300, suspend_after_seconds: 7_200, suspend_strategy: "pause", lifecycle_mode: "always_on", workspace_quota_mb: 100, retention_days: 30 });
     expect(await run("sessions", "update", id, "--lifecycle", "on_demand", "--idle-timeout", "1h")).toMatchObject({ code: 0, err: "" });
     expect(api.sessions.get(id)).toMatchObject({ lifecycle_mode: "on_demand", idle_timeout_seconds: 3_600, suspend_after_seconds: 7_200 });
+    expect((await run("sessions", "update", id, "--forget-approvals")).code).toBe(0);
+    expect(api.requests.at(-1)?.body).toEqual({ approvals: [] });
   });
 
   it("suspends and resumes, and shows how it is", async () => {

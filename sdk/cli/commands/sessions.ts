@@ -91,14 +91,15 @@ export const sessionCommands = [
     name: "sessions update",
     summary: "Change a session's name, labels, edit mode, lifecycle or model key",
     args: [SESSION],
-    options: { name: text("NAME", "a new name; empty removes it"), label: pairs("all labels from now on (repeatable)"), editMode: choice(EDIT_MODES, "edits that need no answer"), ...livingOptions, ...modelKeyOptions },
+    options: { name: text("NAME", "a new name; empty removes it"), label: pairs("all labels from now on (repeatable)"), editMode: choice(EDIT_MODES, "edits that need no answer"), forgetApprovals: flag("ask again about what was approved for the turn or the session"), ...livingOptions, ...modelKeyOptions },
     examples: [["sessions update sess_… --api-key-env ANTHROPIC_API_KEY", "gives the model key again after everything was restarted"]],
-    async run(context, { session: id = "" }, { name, label, editMode, apiKeyEnv, ...living }) {
+    async run(context, { session: id = "" }, { name, label, editMode, forgetApprovals, apiKeyEnv, ...living }) {
       const patch = {
         ...Object.fromEntries(Object.entries(livingOf(living)).filter(([, value]) => value !== undefined)),
         ...(name !== undefined && { name: name === "" ? null : name }),
         ...(label && { labels: label }),
         ...(editMode && { edit_mode: editMode }),
+        ...(forgetApprovals && { approvals: [] }),
         ...(apiKeyEnv && { api_key: modelKey(context, "", apiKeyEnv) }),
       };
       if (Object.keys(patch).length === 0) throw new UserError("Nothing to change", "give --name, --label, --edit-mode, --lifecycle or another option (--help lists them)");
