@@ -28,14 +28,43 @@ export function pricingFrom(table: Readonly<Record<string, Price>>): Pricing {
   };
 }
 
-/** List prices as the vendors published them by the end of 2025; for what is newer or your own, give `pricing`. */
+/**
+ * List prices as the vendors published them on their pricing pages in October 2026, for prompts of common length (some cost more beyond 100,000 to
+ * 272,000 tokens); for what is newer or your own, give `pricing`.
+ */
 export const LIST_PRICES: Readonly<Record<string, Price>> = {
+  "claude-fable-5-1": { input: 10, output: 50, cacheRead: 0.25 },
+  "claude-fable-5": { input: 10, output: 50 },
+  "claude-opus-5-5": { input: 4, output: 20, cacheRead: 0.2 },
+  "claude-opus-5": { input: 5, output: 25 },
+  "claude-opus-4-8": { input: 5, output: 25 },
+  "claude-opus-4-7": { input: 5, output: 25 },
+  "claude-opus-4-6": { input: 5, output: 25 },
   "claude-opus-4-5": { input: 5, output: 25 },
   "claude-opus-4": { input: 15, output: 75 },
+  "claude-sonnet-5-5": { input: 2, output: 10, cacheRead: 0.1 },
+  "claude-sonnet-5": { input: 2, output: 10 },
   "claude-sonnet-4": { input: 3, output: 15 },
   "claude-3-7-sonnet": { input: 3, output: 15 },
+  "claude-haiku-5-5": { input: 0.1, output: 0.5 },
   "claude-haiku-4-5": { input: 1, output: 5 },
   "claude-3-5-haiku": { input: 0.8, output: 4 },
+  "gpt-6.1-sol": { input: 2, output: 10, cacheRead: 0.1 },
+  "gpt-6.1-terra": { input: 1, output: 5, cacheRead: 0.05 },
+  "gpt-6-astra": { input: 10, output: 50 },
+  "gpt-6-sol": { input: 2, output: 10 },
+  "gpt-6-luna": { input: 0.1, output: 0.5 },
+  "gpt-5.6-terra": { input: 2, output: 12 },
+  "gpt-5.6-luna": { input: 0.2, output: 1.2 },
+  "gpt-5.6": { input: 4, output: 20 },
+  "gpt-5.5-pro": { input: 30, output: 180, cacheRead: 30, cacheWrite: 30 },
+  "gpt-5.5": { input: 5, output: 30, cacheWrite: 5 },
+  "gpt-5.4-mini": { input: 0.75, output: 4.5, cacheWrite: 0.75 },
+  "gpt-5.4-nano": { input: 0.2, output: 1.25, cacheWrite: 0.2 },
+  "gpt-5.4": { input: 2.5, output: 15, cacheWrite: 2.5 },
+  "gpt-5.3-codex": { input: 1.75, output: 14, cacheWrite: 1.75 },
+  "gpt-5.2": { input: 1.75, output: 14, cacheWrite: 1.75 },
+  "gpt-5-pro": { input: 15, output: 120, cacheRead: 15, cacheWrite: 15 },
   "gpt-5": { input: 1.25, output: 10 },
   "gpt-5-mini": { input: 0.25, output: 2 },
   "gpt-5-nano": { input: 0.05, output: 0.4 },
@@ -49,6 +78,10 @@ export const LIST_PRICES: Readonly<Record<string, Price>> = {
   "deepseek-reasoner": { input: 0.28, output: 0.42 },
   "gemini-2.5-pro": { input: 1.25, output: 10 },
   "gemini-2.5-flash": { input: 0.3, output: 2.5 },
+  "gemini-2.5-flash-lite": { input: 0.1, output: 0.4 },
+  "gemini-3.1-pro": { input: 2, output: 12 },
+  "gemini-3.5-flash": { input: 1.5, output: 9 },
+  "gemini-3.8-flash": { input: 0.75, output: 3.75 },
 };
 
 export const listPricing: Pricing = pricingFrom(LIST_PRICES);

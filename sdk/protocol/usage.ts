@@ -97,10 +97,7 @@ export const metricsSummary = z.object({ from: timestamp.nullable(), to: timesta
 export type MetricsSummary = z.infer<typeof metricsSummary>;
 
 const price = z.number().min(0).max(1_000_000);
-/** Prices of the models whose name matches, in US dollars for a million tokens. */
-export const modelPrice = z.strictObject({
-  /** A model's name; `*` stands for any run of characters. The longest match wins. */
-  match: z.string().min(1).max(200),
+const tokenPrices = {
   input: price,
   output: price,
   /** Absent: as `input`. */
@@ -108,12 +105,21 @@ export const modelPrice = z.strictObject({
   /** Writing what is kept for five minutes, and for an hour; absent: as `input`. */
   cache_write: price.optional(),
   cache_write_1h: price.optional(),
+};
+/** Prices of the models whose name matches, in US dollars for a million tokens. */
+export const modelPrice = z.strictObject({
+  /** A model's name; `*` stands for any run of characters. The longest match wins. */
+  match: z.string().min(1).max(200),
+  ...tokenPrices,
+  /** Prices of the whole call, answer and all, where its prompt has more than `above` tokens, cached ones counted. */
+  long: z.strictObject({ above: z.number().int().min(1), ...tokenPrices }).optional(),
   /** Most tokens that one answer can have, where the request sets no limit. */
   max_output_tokens: z.number().int().min(1).optional(),
 });
 export type ModelPrice = z.infer<typeof modelPrice>;
 
-export const priceBook = z.strictObject({ version: z.string().min(1).max(60), models: z.array(modelPrice).max(1_000) });
+/** `sources`: where the prices were read, and when. */
+export const priceBook = z.strictObject({ version: z.string().min(1).max(60), sources: z.array(z.string().max(500)).default([]), models: z.array(modelPrice).max(1_000) });
 export type PriceBook = z.infer<typeof priceBook>;
 
 /** A tenant's own prices; they go before the file's. */

@@ -1,7 +1,7 @@
 /** Owns the most that a request can cost, from what it says before it is sent. Pure. */
 
 import type { ModelPrice } from "../../sdk/protocol/index.ts";
-import { costOf, NO_TOKENS, type Price } from "./prices.ts";
+import { costOf, NO_TOKENS, tierOf, type Price } from "./prices.ts";
 
 /**
  * Fewest bytes of a request that make one token. Text, code and JSON have three and more; two leaves room for the worst that is sent.
@@ -33,9 +33,10 @@ export interface Largest {
 export function largestOf(size: RequestSize, { price }: Price): Largest {
   const input = Math.ceil(size.bytes / BYTES_PER_TOKEN) + size.linked * LINKED_TOKENS;
   const output = (size.max_output_tokens ?? price?.max_output_tokens ?? LONGEST_ANSWER) * size.answers;
-  return { tokens: input + output, cost_usd: price && costOf(dearest(price), { ...NO_TOKENS, input, output }) };
+  return { tokens: input + output, cost_usd: price && costOf(dearest(price, input), { ...NO_TOKENS, input, output }) };
 }
 
-function dearest(price: ModelPrice): ModelPrice {
-  return { match: price.match, output: price.output, input: Math.max(price.input, price.cache_write ?? 0, price.cache_write_1h ?? 0, price.cache_read ?? 0) };
+function dearest(price: ModelPrice, prompt: number): ModelPrice {
+  const { input, output, cache_read = 0, cache_write = 0, cache_write_1h = 0 } = tierOf(price, prompt);
+  return { match: price.match, output, input: Math.max(input, cache_write, cache_write_1h, cache_read) };
 }

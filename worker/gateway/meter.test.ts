@@ -83,6 +83,26 @@ describe("prices", () => {
     expect(costOf(price, { input: 1_000, output: 2_000, cache_read: 10_000, cache_write: 500, cache_write_1h: 100, reasoning: 500 })).toBeCloseTo((3_000 + 30_000 + 3_000 + 400 * 3.75 + 600) / 1e6, 12);
     expect(costOf({ match: "m", input: 2, output: 4 }, { ...NO_TOKENS, cache_read: 10 })).toBeCloseTo(20 / 1e6, 12);
   });
+  it("take another tier for a prompt that is long, and for all of its call", () => {
+    const { price } = priceOf("claude-haiku-5-5", []);
+    const tokens = { ...NO_TOKENS, input: 40_000, cache_read: 50_000, cache_write: 10_000, output: 1_000 };
+    expect(price && costOf(price, tokens)).toBeCloseTo((40_000 * 0.1 + 50_000 * 0.01 + 10_000 * 0.125 + 1_000 * 0.5) / 1e6, 12);
+    expect(price && costOf(price, { ...tokens, input: 40_001 })).toBeCloseTo((40_001 * 0.5 + 50_000 * 0.05 + 10_000 * 0.625 + 1_000 * 2.5) / 1e6, 12);
+    // The reservation counts with the tier that the longest reading of the body falls into.
+    const largest = (bytes: number) => largestOf({ bytes, max_output_tokens: 1_000, answers: 1, linked: 0 }, priceOf("claude-haiku-5-5", [])).cost_usd;
+    expect(largest(200_000)).toBeCloseTo((100_000 * 0.2 + 1_000 * 0.5) / 1e6, 12);
+    expect(largest(200_002)).toBeCloseTo((100_001 * 1 + 1_000 * 2.5) / 1e6, 12);
+  });
+  it("of the book are sane: what is cached costs less to read than to send, and a long prompt costs no less", () => {
+    for (const { match, input, output, cache_read = input, long } of BOOK.models) {
+      expect(cache_read <= input && input <= output, `${match}`).toBe(true);
+      if (long) expect(long.input >= input && long.output >= output && (long.cache_read ?? long.input) >= cache_read, `${match}`).toBe(true);
+    }
+    expect(new Set(BOOK.models.map(({ match }) => match)).size).toBe(BOOK.models.length);
+    for (const [model, input] of [["claude-opus-5-5", 4], ["claude-opus-5", 5], ["claude-opus-4-8", 5], ["claude-opus-4-1-20250805", 15], ["claude-sonnet-5-5", 2], ["claude-haiku-4-5-20251001", 1], ["gpt-6.1-sol", 2], ["gpt-5.6", 4], ["gpt-5.5-2026-04-23", 5], ["gpt-5.4-mini", 0.75], ["gpt-5-codex", 1.25], ["gemini-2.5-flash-lite", 0.1]] as const) {
+      expect(priceOf(model, []).price?.input, `${model}`).toBe(input);
+    }
+  });
   it("match names as written, with stars for any run of characters", () => {
     for (const [pattern, name, is] of [["a", "a", true], ["a", "ab", false], ["a*", "ab", true], ["a*c", "abbc", true], ["a*c*", "acx", true], ["*", "", true], ["a*a", "a", false]] as const) expect(matches(pattern, name), `${pattern} ${name}`).toBe(is);
   });

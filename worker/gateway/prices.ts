@@ -53,10 +53,16 @@ export function priceOf(model: string | null, own: readonly ModelPrice[], book: 
   return tenants ? { price: tenants, version: `${book.version}+tenant` } : { price: best(book.models, model), version: book.version };
 }
 
+/** The prices that hold for a prompt of so many tokens, cached ones counted. */
+export function tierOf(price: ModelPrice, prompt: number): Omit<ModelPrice, "match" | "long" | "max_output_tokens"> {
+  return price.long && prompt > price.long.above ? price.long : price;
+}
+
 /** US dollars, to a billionth. */
 export function costOf(price: ModelPrice, tokens: Tokens): number {
-  const { input, output, cache_read = input, cache_write = input } = price;
-  const { cache_write_1h = cache_write } = price;
+  const tier = tierOf(price, tokens.input + tokens.cache_read + tokens.cache_write);
+  const { input, output, cache_read = input, cache_write = input } = tier;
+  const { cache_write_1h = cache_write } = tier;
   const millionths =
     tokens.input * input + tokens.output * output + tokens.cache_read * cache_read + (tokens.cache_write - tokens.cache_write_1h) * cache_write + tokens.cache_write_1h * cache_write_1h;
   return Math.round(millionths * 1_000) / 1e9;
