@@ -1,25 +1,32 @@
-/** Owns the sealing of small texts with the deployment's key: AES-256-GCM, a random nonce in front, base64. */
+/** Owns the sealing of small texts with the deployment's key: AES-256-GCM, a random nonce in front, base64. None of them lives longer than the dashboard's cookie. */
 
 import { Failure } from "../sdk/protocol/index.ts";
 import type { Env } from "./env.ts";
+import { wrappingKeys } from "./storage/key-wrapping.ts";
 
 const NONCE_BYTES = 12;
 
-async function key(env: Env): Promise<CryptoKey> {
-  const hex = env.MARIONETTE_ENCRYPTION_KEY ?? "";
-  if (!/^[0-9a-f]{64}$/i.test(hex)) throw new Failure("unavailable", "MARIONETTE_ENCRYPTION_KEY must be 32 bytes in hex", { hint: "Set the secret and deploy again" });
-  const bytes = Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-  return crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
-}
-
 export async function seal(env: Env, text: string): Promise<string> {
+  const { current } = await wrappingKeys(env);
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const sealed = new Uint8Array(await crypto.subtle.encrypt({ name: "AES-GCM", iv: nonce }, await key(env), new TextEncoder().encode(text)));
+  const sealed = new Uint8Array(await crypto.subtle.encrypt({ name: "AES-GCM", iv: nonce }, current.key, new TextEncoder().encode(text)));
   return btoa(String.fromCharCode(...nonce, ...sealed));
 }
 
-/** Throws where the text was sealed with another key or altered. */
+/**
+ * Opens with the deployment's key, or with the one before it while that is set: nobody is signed out because the key was changed. There is nothing to
+ * re-wrap, as what is sealed here ends by itself within 30 days. Throws `conflict` where neither sealed it, or it was altered.
+ */
 export async function open(env: Env, sealed: string): Promise<string> {
-  const bytes = Uint8Array.from(atob(sealed), (char) => char.charCodeAt(0));
-  return new TextDecoder().decode(await crypto.subtle.decrypt({ name: "AES-GCM", iv: bytes.slice(0, NONCE_BYTES) }, await key(env), bytes.slice(NONCE_BYTES)));
+  const { current, previous } = await wrappingKeys(env);
+  for (const each of [current, previous]) {
+    try {
+      if (!each) continue;
+      const bytes = Uint8Array.from(atob(sealed), (char) => char.charCodeAt(0));
+      return new TextDecoder().decode(await crypto.subtle.decrypt({ name: "AES-GCM", iv: bytes.slice(0, NONCE_BYTES) }, each.key, bytes.slice(NONCE_BYTES)));
+    } catch {
+      // Another key's, or nobody's.
+    }
+  }
+  throw new Failure("conflict", "What was sealed here does not open: the deployment's encryption key was changed, or it was altered", { hint: "Set MARIONETTE_ENCRYPTION_KEY_PREVIOUS to the key that was used before" });
 }
