@@ -40,6 +40,8 @@ export interface Live {
 }
 
 const MAX_WAIT_MS = 5_000;
+/** What is handed on meanwhile is acknowledged at once: far less than the link's window comes in that time. */
+const ACK_MS = 25;
 /** Closes that no reconnection mends: the log has ended, or the server does not want us. */
 const FINAL = new Set<number>([CLOSE.ended, CLOSE.protocol, CLOSE.version]);
 
@@ -101,10 +103,10 @@ export function live(options: LiveOptions, handlers: LiveHandlers): Live {
           if (state !== "live") become("live");
           if (fresh.length > 0) await handlers.onEvents(fresh);
           const last = numbered.at(-1);
-          if (last) acknowledge(own, last.cursor ?? last.seq, last.cursor !== undefined);
+          if (last) acknowledge(last.cursor ?? last.seq, last.cursor !== undefined);
         } else if (frame.type === "caught_up") {
           become("live");
-          acknowledge(own, frame.cursor ?? frame.seq ?? 0, frame.cursor !== undefined);
+          acknowledge(frame.cursor ?? frame.seq ?? 0, frame.cursor !== undefined);
           handlers.onCaughtUp?.();
         } else if (frame.type === "gap") handlers.onGap?.(frame.after, frame.first);
         else if (frame.type === "error") problem = errorFrom(frame.error);
@@ -125,9 +127,21 @@ export function live(options: LiveOptions, handlers: LiveHandlers): Live {
       });
     });
   }
-  function acknowledge(own: WebSocket, at: number, cursor: boolean): void {
+  let acking: ReturnType<typeof setTimeout> | undefined;
+  let unsaid = false;
+  function acknowledge(at: number, cursor: boolean): void {
     position = Math.max(position ?? 0, at);
-    if (own.readyState === own.OPEN) own.send(JSON.stringify(cursor ? { type: "ack", cursor: at } : { type: "ack", seq: at }));
+    unsaid = true;
+    if (acking !== undefined) return;
+    const say = () => {
+      acking = undefined;
+      // The one of now: another may have been opened meanwhile.
+      if (!unsaid || !socket || socket.readyState !== socket.OPEN) return;
+      unsaid = false;
+      socket.send(JSON.stringify(cursor ? { type: "ack", cursor: position } : { type: "ack", seq: position }));
+      acking = setTimeout(say, ACK_MS);
+    };
+    say();
   }
 
   connect();
@@ -141,6 +155,7 @@ export function live(options: LiveOptions, handlers: LiveHandlers): Live {
     close() {
       become("closed");
       clearTimeout(timer);
+      clearTimeout(acking);
       socket?.close(1000);
       socket = null;
     },

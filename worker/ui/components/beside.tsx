@@ -7,7 +7,8 @@ import { clock } from "../store/clock.ts";
 import type { SessionLog } from "../store/session-log.ts";
 import { CapMeters } from "./cap-form.tsx";
 import { ago, bytes, count, dollars, plain, time, until } from "./format.ts";
-import { wordsOf } from "./notices.tsx";
+import { refresh } from "../store/fleet.ts";
+import { attempt, wordsOf } from "./notices.tsx";
 
 const CAUSES: Readonly<Record<string, string>> = { requested: "someone asked", idle: "nothing to do", permission: "a question waited long", budget: "its budget is spent", runner_lost: "its runner was lost", schedule: "its schedule says so" };
 const KEPT: Readonly<Record<string, string>> = { pause: "frozen, with its memory", snapshot: "saved by its host", terminate_preserve_storage: "files, on its host", release_to_pool: "files, in storage", terminate: "what its capsule has" };
@@ -22,6 +23,20 @@ function Suspension({ session: { suspension, status } }: { session: Session }) {
         <dt>Because</dt><dd>{CAUSES[suspension.cause] ?? plain(suspension.cause)}</dd><dt>Kept</dt><dd>{KEPT[suspension.strategy] ?? plain(suspension.strategy)}</dd>
         <dt>Since</dt><dd>{ago(suspension.since, clock.value)}</dd><dt>Held like this</dt><dd>{suspension.demoted_at === null ? "until it is resumed" : until(suspension.demoted_at, clock.value)}</dd>
       </dl>
+    </section>
+  );
+}
+
+/** What people approved beyond one call, and taking it back. */
+function Approvals({ session: { id, approvals = [] } }: { session: Session }) {
+  if (approvals.length === 0) return null;
+  const takeBack = (gone: string) => void attempt("The approval was not taken back", () => client.sessions.update(id, { approvals: approvals.flatMap(({ permission_id }) => (permission_id === gone ? [] : [permission_id])) }), "It is asked again").then(() => refresh(id));
+  return (
+    <section>
+      <h2>Approved</h2>
+      <ul class="stack">{approvals.map(({ permission_id, scope, tool, keys, summary, by_name, by }) => (
+        <li key={permission_id}>{plain(tool)} <code>{plain(keys?.join(", ") || summary).slice(0, 120)}</code><br /><span class="hint">for the {scope}, by {plain(by_name ?? by)}</span> <button type="button" class="quiet small" onClick={() => takeBack(permission_id)}>Take back</button></li>
+      ))}</ul>
     </section>
   );
 }
@@ -74,6 +89,7 @@ export function Beside({ session, log, inMain = false }: { session: Session; log
         <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>When idle</dt><dd>{session.lifecycle_mode === "always_on" ? "stays on" : "is suspended"}</dd>{session.directory && <><dt>Directory</dt><dd class="mono">{plain(session.directory.path)}</dd></>}<dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
         {Object.keys(session.labels).length > 0 && <p class="row">{Object.entries(session.labels).map(([key, value]) => <span key={key} class="badge">{plain(key)}: {plain(value)}</span>)}</p>}
       </section>
+      <Approvals session={session} />
       <Capsules session={session} />
     </aside>
   );

@@ -46,10 +46,10 @@ function harmless(terminal: Xterm): void {
   terminal.parser.registerDcsHandler({ intermediates: "$", final: "q" }, () => true);
 }
 
-/** `parts`: the output so far; a part that was shown does not change, more come behind. */
+/** `parts`: the output so far. */
 export function Terminal({ parts, label }: { parts: readonly string[]; label: string }) {
   const place = useRef<HTMLDivElement>(null);
-  const shown = useRef<{ terminal: Xterm; search: SearchAddon; written: number; length: number } | null>(null);
+  const shown = useRef<{ terminal: Xterm; search: SearchAddon; text: string } | null>(null);
   const [wanted, setWanted] = useState("");
   useEffect(() => {
     const element = place.current;
@@ -70,7 +70,7 @@ export function Terminal({ parts, label }: { parts: readonly string[]; label: st
     fit.fit();
     const watcher = new ResizeObserver(() => fit.fit());
     watcher.observe(element);
-    shown.current = { terminal, search, written: 0, length: 0 };
+    shown.current = { terminal, search, text: "" };
     return () => {
       watcher.disconnect();
       terminal.dispose();
@@ -81,9 +81,11 @@ export function Terminal({ parts, label }: { parts: readonly string[]; label: st
     const now = shown.current;
     if (!now) return;
     const text = parts.join("");
-    if (text.length < now.length) now.terminal.reset();
-    now.terminal.write(text.slice(Math.max(text.length < now.length ? 0 : now.length, text.length - MAX_CHARS)));
-    now.length = text.length;
+    // What came in the middle, such as the output of a command that ran meanwhile, puts all that is behind it elsewhere.
+    const goesOn = text.startsWith(now.text);
+    if (!goesOn) now.terminal.reset();
+    now.terminal.write(text.slice(Math.max(goesOn ? now.text.length : 0, text.length - MAX_CHARS)));
+    now.text = text;
   });
   return (
     <section class="terminal-view" aria-label={label}>

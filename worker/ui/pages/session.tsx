@@ -60,12 +60,39 @@ function Head({ session, log, view, onView }: { session: SessionData; log: Sessi
   );
 }
 
+/** Drawn again with every change, and alone. */
+function TranscriptView({ log }: { log: SessionLog }) {
+  void log.revision.value;
+  const { items, first } = log.transcript;
+  return (
+    <VirtualList
+      count={items.length} keyOf={(i) => items[i]?.seq ?? i} versionOf={(i) => items[i]?.version ?? 0} label="What happened in this session" onTop={() => log.older()}
+      render={(i) => { const item = items[i]; return item ? <ItemView item={item} /> : null; }}
+      header={first > 1 ? <p class="hint older">{log.loadingOlder.value ? "Reading what was before …" : "Scroll up for what was before"}</p> : undefined}
+    />
+  );
+}
+
+/** A terminal is written to a few times a second: what came in between goes in at once. */
+const TERMINAL_MS = 200;
+function TerminalView({ log }: { log: SessionLog }) {
+  const [parts, setParts] = useState(() => outputOf(log));
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = log.revision.subscribe(() => (timer ??= setTimeout(() => { timer = undefined; setParts(outputOf(log)); }, TERMINAL_MS)));
+    return () => {
+      stop();
+      clearTimeout(timer);
+    };
+  }, [log]);
+  return <Terminal parts={parts} label="What its commands printed" />;
+}
+
 export function Session() {
   const id = useRoute().params["id"] ?? "";
   const { session, error } = useSession(id);
   const log = useMemo(() => openSessionLog(id), [id]);
   useEffect(() => () => log.close(), [log]);
-  const { items } = log.transcript;
   const [view, setView] = useState<View>("transcript");
   if (error && !session) return <main class="page"><h1>Session</h1><Fault error={error} /></main>;
   if (!session || !log.ready.value) return <main class="page"><h1>{plain(session?.name ?? "Session")}</h1><Waiting what="Reading the session" /></main>;
@@ -74,14 +101,10 @@ export function Session() {
       <Head session={session} log={log} view={view} onView={setView} />
       <div class="session-main">
         {log.failure.value !== null && <Fault error={log.failure.value} />}
-        {view === "terminal" && <Terminal parts={outputOf(log)} label="What its commands printed" />}
+        {view === "terminal" && <TerminalView log={log} />}
         {view === "files" && <div class="session-files"><Workspace sessionId={session.id} /></div>}
         {view === "about" && <Beside session={session} log={log} inMain />}
-        {view === "transcript" && <VirtualList
-          count={items.length} revision={log.revision.value} keyOf={(i) => items[i]?.seq ?? i} label="What happened in this session" onTop={() => log.older()}
-          render={(i) => { const item = items[i]; return item ? <ItemView item={item} /> : null; }}
-          header={log.transcript.first > 1 ? <p class="hint older">{log.loadingOlder.value ? "Reading what was before …" : "Scroll up for what was before"}</p> : undefined}
-        />}
+        {view === "transcript" && <TranscriptView log={log} />}
         <Composer session={session} />
       </div>
       <Beside session={session} log={log} />

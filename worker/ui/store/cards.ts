@@ -1,6 +1,6 @@
 /** Owns what a card of the fleet shows beside its session: the last line and what the agent does, followed live while the card is in sight. */
 
-import { signal, type Signal } from "@preact/signals";
+import { batch, signal, type Signal } from "@preact/signals";
 import type { EventType, Live } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { Transcript, type Item, type Now } from "./transcript.ts";
@@ -18,7 +18,20 @@ const SHOWN = 240;
 /** A card's transcript begins anew after so many items, each of few characters: it shows one line and keeps no history. */
 const MAX_ITEMS = 8;
 const TERMINAL_CHARS = 4_096;
-const UPDATE_MS = 120;
+/** All cards show what is new at once, so often: of the frames between, none has anything to lay out or to paint. */
+const UPDATE_MS = 200;
+
+const waiting = new Set<() => void>();
+let timer: ReturnType<typeof setTimeout> | undefined;
+function showSoon(show: () => void): void {
+  waiting.add(show);
+  timer ??= setTimeout(() => {
+    timer = undefined;
+    const due = [...waiting];
+    waiting.clear();
+    batch(() => due.forEach((each) => each()));
+  }, UPDATE_MS);
+}
 
 function lastLine(text: string): string {
   const line = text.trimEnd().slice(-2_000).split("\n").at(-1) ?? "";
@@ -46,9 +59,7 @@ export function followCard(id: string): CardFeed {
   const line = signal<CardLine | null>(null);
   const begun = () => new Transcript({ whole: false, terminalChars: TERMINAL_CHARS });
   let transcript = begun();
-  let timer: ReturnType<typeof setTimeout> | undefined;
   function show(): void {
-    timer = undefined;
     const last = lineOf(transcript.items.findLast((item) => item.kind !== "task"));
     line.value = { text: last?.text ?? line.value?.text ?? "", tone: last?.tone ?? line.value?.tone ?? "plain", now: { ...transcript.now } };
     if (transcript.items.length > MAX_ITEMS) {
@@ -60,13 +71,13 @@ export function followCard(id: string): CardFeed {
   const live: Live = client.sessions.live(id, { tail: 12, types: TYPES }, {
     onEvents(events) {
       transcript.append(events);
-      timer ??= setTimeout(show, UPDATE_MS);
+      showSoon(show);
     },
   });
   return {
     line,
     close() {
-      clearTimeout(timer);
+      waiting.delete(show);
       live.close();
     },
   };

@@ -7,6 +7,8 @@ interface Base {
   seq: number;
   at: string;
   task_id: string | null;
+  /** Grows whenever the item changes, so that a view draws it again only then. */
+  version: number;
 }
 export type ToolState = "running" | "done" | "failed";
 export type Item = Base &
@@ -94,7 +96,7 @@ export class Transcript {
     for (const [id, result] of earlier.#orphans.results) this.#orphans.results.set(id, result);
     for (const [id, answer] of earlier.#orphans.answers) this.#orphans.answers.set(id, answer);
     for (const [id, status] of earlier.#orphans.tasks) if (!this.#orphans.tasks.has(id)) this.#orphans.tasks.set(id, status);
-    if (earlier.#message) earlier.#message.open = false;
+    earlier.#close();
     this.items.unshift(...earlier.items);
     this.first = earlier.first;
     this.now.plan ??= earlier.now.plan;
@@ -103,14 +105,14 @@ export class Transcript {
   }
 
   #base(event: Event): Base {
-    return { seq: event.seq, at: event.at, task_id: event.task_id };
+    return { seq: event.seq, at: event.at, task_id: event.task_id, version: 0 };
   }
   #push(item: Item): void {
     if (item.kind !== "message") this.#close();
     this.items.push(item);
   }
   #close(): void {
-    if (this.#message) this.#message.open = false;
+    if (this.#message) change(this.#message, { open: false });
     this.#message = null;
   }
   #note(event: Event, text: string, tone: ItemOf<"note">["tone"] = "plain", detail: string | null = null): void {
@@ -147,7 +149,7 @@ export class Transcript {
         return;
       case "message.delta":
         this.#doing("writing", event);
-        if (this.#message) this.#message.text += event.data.text;
+        if (this.#message) change(this.#message, { text: this.#message.text + event.data.text });
         else {
           this.#message = { kind: "message", text: event.data.text, open: true, ...base };
           this.items.push(this.#message);
@@ -156,7 +158,7 @@ export class Transcript {
       case "message":
         this.#doing("thinking", event);
         // The whole text stands for its parts.
-        if (this.#message) Object.assign(this.#message, { text: event.data.text, truncated: event.data.truncated });
+        if (this.#message) change(this.#message, { text: event.data.text, truncated: event.data.truncated });
         else this.items.push({ kind: "message", text: event.data.text, truncated: event.data.truncated, open: false, ...base });
         return this.#close();
       case "thinking":
@@ -226,19 +228,21 @@ export class Transcript {
     const { stream, text, encoding } = event.data;
     const shown = encoding === "base64" ? `[${Math.floor((text.length * 3) / 4)} bytes that are no text]` : text;
     const before = this.items.at(-1);
-    if (before?.kind === "terminal" && before.stream === stream && before.text.length + shown.length < this.#terminalChars) before.text += shown;
+    if (before?.kind === "terminal" && before.stream === stream && before.text.length + shown.length < this.#terminalChars) change(before, { text: before.text + shown });
     else this.#push({ kind: "terminal", stream, text: shown, ...base });
   }
 }
 
+function change<T extends Item>(item: T, to: Partial<T>): void {
+  Object.assign(item, to);
+  item.version++;
+}
 function finishTool(tool: ItemOf<"tool">, result: EventData<"tool.result">, at?: string): void {
-  tool.output = result.output;
-  tool.state = result.is_error ? "failed" : "done";
-  tool.duration_ms = result.duration_ms ?? (at === undefined ? null : Date.parse(at) - Date.parse(tool.at));
+  change(tool, { output: result.output, state: result.is_error ? "failed" : "done", duration_ms: result.duration_ms ?? (at === undefined ? null : Date.parse(at) - Date.parse(tool.at)) });
 }
 function finishPermission(permission: ItemOf<"permission">, { status, by, reason, scope }: EventData<"permission.answered">): void {
-  Object.assign(permission, { status, by, reason, scope });
+  change(permission, { status, by, reason, scope });
 }
 function finishTask(task: ItemOf<"task">, { status, reason, error }: EventData<"task.status">): void {
-  Object.assign(task, { status, reason, error });
+  change(task, { status, reason, error });
 }
