@@ -28,6 +28,7 @@ const IMAGE = "marionette-runner:latest";
 /** A host with the way to it. `name` is also its label `chaos`. */
 export interface Place {
   name: string;
+  pool: string;
   host: StackHost;
   proxy: Proxy;
   disk: SmallDisk | null;
@@ -129,7 +130,7 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
       const all = [...args, "--server", proxy.url, "--labels", `chaos=${name}`];
       const data = disk ? join(disk.dir, "host") : join(dir, `host-${name}`);
       await mkdir(data, { recursive: true, mode: 0o700 });
-      const made: Place = { name, proxy, disk, busy: false, host: await stack.host({ args: all, env, pool, dir: data }) };
+      const made: Place = { name, pool, proxy, disk, busy: false, host: await stack.host({ args: all, env, pool, dir: data }) };
       arguments_.set(made, all);
       return made;
     }
@@ -155,7 +156,8 @@ export async function startStage({ sessions, prompt, docker, say }: StageOptions
         const offline = async () => (await stack.api.get("/hosts?limit=200", listOf(hostSchema))).items.some(({ id, status }) => id === struck.host.id && status === "offline");
         await eventually(`the host ${struck.name} is seen to be gone`, offline, GONE_MS);
         const { id, dir: data } = struck.host;
-        struck.host = await stack.host({ args: arguments_.get(struck) ?? [], env, dir: data, id });
+        // Another pool would be a move, after which it is not there for the sessions that it holds.
+        struck.host = await stack.host({ args: arguments_.get(struck) ?? [], env, pool: struck.pool, dir: data, id });
         const { items } = await client.hosts.list({ limit: 200 });
         if (items.length !== places.length) problems.push(`the host ${struck.name} came back as another: there are ${items.length}, not ${places.length}`);
       });
