@@ -31,7 +31,7 @@ export function Ask({ asked }: { asked: Asked }) {
       <p class="row"><b>{plain(asked.tool)}</b><span class={`badge risk-${asked.risk}`}>{asked.risk} risk</span></p>
       <pre class="ask-summary" dir="ltr" tabIndex={0}>{plain(asked.summary)}</pre>
       {edit !== null && <Diff diff={edit} />}
-      {asked.reasons.length > 0 && <p class="hint">{asked.reasons.map(plain).join(" ")}</p>}
+      {asked.reasons.length > 0 && <p class="hint">{asked.reasons.map(plain).join("; ")}</p>}
       <details><summary>Whole input</summary><pre class="sunken" tabIndex={0}>{plain(JSON.stringify(asked.input, null, 2))}</pre></details>
     </div>
   );
