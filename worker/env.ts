@@ -17,6 +17,8 @@ export interface Env extends ObjectsEnv {
   MARIONETTE_LOG_LEVEL?: string;
   /** `1`: model providers may be at private addresses, as on one's own machine. */
   MARIONETTE_GATEWAY_PRIVATE?: string;
+  /** The public internet and nothing else, in workerd outside of Cloudflare: a connection to a private address is refused whatever name led to it. */
+  PUBLIC_NETWORK?: Fetcher;
   /** Where the deployment's own model keys are good, where that is not the provider's own address. */
   MARIONETTE_ANTHROPIC_BASE_URL?: string;
   MARIONETTE_OPENAI_BASE_URL?: string;

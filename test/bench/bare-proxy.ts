@@ -6,4 +6,4 @@ interface Env {
 
 export default {
   fetch: (request: Request, env: Env) => fetch(env.UPSTREAM + new URL(request.url).pathname, request),
-} satisfies ExportedHandler<Env>;
+};

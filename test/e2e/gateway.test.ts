@@ -1,3 +1,5 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openGateway } from "../../agent/runner/gateway.ts";
 import {
@@ -185,6 +187,23 @@ describe("bad input", () => {
     const [status, body] = await refusal(await caller.post("/anthropic/v1/messages", messages([{ text: "x" }])));
     expect([status, JSON.stringify(body)]).toEqual([502, expect.stringContaining("127.0.0.1:9")]);
     expect((await requests(caller.session.id, 1))[0]).toMatchObject({ outcome: "unreachable", status: null });
+  });
+
+  it("goes to no other address than the session's: a redirect is the agent's to read, and carries no key on", async () => {
+    const asked: string[] = [];
+    const inside = createServer((request, answer) => {
+      asked.push(request.url ?? "");
+      answer.writeHead(307, { location: "/secret" }).end("elsewhere");
+    });
+    await new Promise<void>((done) => void inside.listen(0, "127.0.0.1", done));
+    try {
+      const caller = await gatewayCaller(stack, host, null, { api_key: ANTHROPIC_KEY, base_url: `http://127.0.0.1:${(inside.address() as AddressInfo).port}` });
+      const answer = await caller.post("/anthropic/v1/messages", messages([{ text: "x" }]), { redirect: "manual" });
+      expect([answer.status, answer.headers.get("location"), asked]).toEqual([307, "/secret", ["/v1/messages"]]);
+      expect((await requests(caller.session.id, 1))[0]).toMatchObject({ status: 307 });
+    } finally {
+      inside.close();
+    }
   });
 
   it("says how to give a key where there is none", async () => {

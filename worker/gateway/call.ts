@@ -6,6 +6,7 @@ import { call, reach } from "../calls.ts";
 import type { Records } from "../db/records.ts";
 import type { Env } from "../env.ts";
 import { describe, type Logger } from "../log.ts";
+import { fetchPublic } from "./addresses.ts";
 import { doorOf, join, kindOf, presented, type Door, type Kind, type Presented } from "./doors.ts";
 import { refused, type Refusal } from "./errors.ts";
 import { largestOf } from "./estimate.ts";
@@ -99,7 +100,7 @@ async function plain(request: Request, url: URL, door: Door, kind: Kind, id: str
   const bytes = await readBody(request);
   if (kind.carried === "free") {
     const leaving = leaves(request);
-    const { response } = await send(request, url, door, upstream, bytes, caller, leaving);
+    const { response } = await send(request, url, door, upstream, bytes, caller, leaving, env);
     return response;
   }
   const facts: Facts = { model: null, stream: false, wantsUsage: false, size: { bytes: bytes.byteLength, max_output_tokens: null, answers: 1, linked: 0 } };
@@ -172,13 +173,14 @@ interface Sent {
 }
 
 /** Sends the request; 429 and 529 are tried again as upstream says. Throws `Upset` where upstream cannot be reached. */
-async function send(request: Request, url: URL, door: Door, upstream: Upstream, bytes: Uint8Array<ArrayBuffer>, caller: Caller, leaving: AbortController): Promise<Sent> {
+async function send(request: Request, url: URL, door: Door, upstream: Upstream, bytes: Uint8Array<ArrayBuffer>, caller: Caller, leaving: AbortController, env: Env): Promise<Sent> {
   const to = join(upstream.base_url, door.path, url.search);
   const headers = headersFor(request.headers, caller.where, upstream.key);
+  const init: RequestInit = { method: request.method, headers, ...(bytes.byteLength > 0 && { body: bytes }), redirect: "manual", signal: leaving.signal };
   for (let tries = 1; ; tries++) {
     let response: Response;
     try {
-      response = await fetch(to, { method: request.method, headers, ...(bytes.byteLength > 0 && { body: bytes }), redirect: "manual", signal: leaving.signal });
+      response = await (upstream.source === "deployment" ? fetch(to, init) : fetchPublic(env, to, init));
     } catch (error) {
       if (leaving.signal.aborted) throw new Upset({ code: "unavailable", status: 499, message: "The agent left" });
       throw new Upset({ code: "unavailable", status: 502, message: `upstream_unreachable: the model provider at ${upstream.host} cannot be reached: ${error instanceof Error ? error.message.slice(0, 200) : "no answer"}`, details: { upstream: upstream.host } });
@@ -205,12 +207,12 @@ async function stream(request: Request, url: URL, door: Door, kind: Kind, bytes:
   let asks = open.facts.wantsUsage;
   let sent: Sent;
   try {
-    sent = await send(request, url, door, upstream, asks ? askingForUsage(bytes) : bytes, caller, leaving);
+    sent = await send(request, url, door, upstream, asks ? askingForUsage(bytes) : bytes, caller, leaving, around.env);
     // An upstream that does not know the question is asked again without it.
     if (asks && sent.response.status === 400) {
       asks = false;
       await sent.response.body?.cancel();
-      sent = await send(request, url, door, upstream, bytes, caller, leaving);
+      sent = await send(request, url, door, upstream, bytes, caller, leaving, around.env);
     }
   } catch (error) {
     const left = leaving.signal.aborted;

@@ -2,6 +2,7 @@
 
 import { Failure, type AgentConfigTest } from "../../sdk/protocol/index.ts";
 import type { Env } from "../env.ts";
+import { fetchPublic } from "./addresses.ts";
 import { join } from "./doors.ts";
 import type { OpenConfig } from "./policies.ts";
 import { checkedBase, PUBLIC } from "./upstream.ts";
@@ -47,7 +48,7 @@ export async function testConfig(env: Env, { config, key }: OpenConfig): Promise
   try {
     checkedBase(env, base);
     const url = join(base, anthropic ? "/v1/messages" : "/chat/completions", "");
-    const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), redirect: "manual", signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetchPublic(env, url, { method: "POST", headers, body: JSON.stringify(body), redirect: "manual", signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (response.ok) {
       await response.body?.cancel();
       return answer(true, response.status, `${new URL(base).host} answered as ${model}`);

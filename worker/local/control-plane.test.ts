@@ -1,12 +1,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
+import { Miniflare, NoOpLog } from "miniflare";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unstable_readConfig } from "wrangler";
 import * as z from "zod";
 import { ROOT } from "./bundle.ts";
-import { BUCKET, COMPATIBILITY, OBJECTS, startControlPlane, type ControlPlane, type ControlPlaneOptions } from "./control-plane.ts";
+import { BUCKET, COMPATIBILITY, OBJECTS, PUBLIC_NETWORK, startControlPlane, type ControlPlane, type ControlPlaneOptions } from "./control-plane.ts";
 import { startPostgres, type Postgres } from "./postgres.ts";
 
 /** What of wrangler.toml this machine has to repeat. */
@@ -15,6 +17,29 @@ const production = z.object({
   compatibility_flags: z.array(z.string()),
   durable_objects: z.object({ bindings: z.array(z.object({ name: z.string(), class_name: z.string() })) }),
   r2_buckets: z.array(z.object({ binding: z.string(), bucket_name: z.string() })),
+});
+
+it("the public network connects to no private address, whatever name leads there", async () => {
+  const inside = createHttpServer((_, answer) => answer.end("inside"));
+  await new Promise<void>((done) => void inside.listen(0, "127.0.0.1", done));
+  const { port } = inside.address() as AddressInfo;
+  const contents = `const said = (fetched) => fetched.then((answer) => answer.text(), () => "refused");
+    export default { async fetch(request, { PUBLIC_NETWORK }) { const url = await request.text(); return Response.json([await said(PUBLIC_NETWORK.fetch(url)), await said(fetch(url))]); } }`;
+  const miniflare = new Miniflare({
+    cf: false, enableDevRegistry: false, telemetry: { enabled: false }, log: new NoOpLog(), handleStructuredLogs: () => {},
+    workers: [{ config: { name: "reach", compatibilityDate: COMPATIBILITY.date, compatibilityFlags: [], manifest: { mainModule: "index.js", modulesRoot: tmpdir(), modules: { "index.js": { type: "esm", contents } } }, env: { PUBLIC_NETWORK } } }],
+  });
+  try {
+    for (const host of ["localhost", "127.0.0.1", hostname()]) {
+      const [byPublic, plain] = (await (await miniflare.dispatchFetch("http://reach", { method: "POST", body: `http://${host}:${port}` })).json()) as [string, string];
+      expect(byPublic, `${host}`).toBe("refused");
+      // The machine's own name may lead to an address at which nobody listens.
+      if (host !== hostname()) expect(plain, `${host}`).toBe("inside");
+    }
+  } finally {
+    await miniflare.dispose();
+    inside.close();
+  }
 });
 
 describe("the control plane on one machine", () => {

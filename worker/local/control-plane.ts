@@ -9,6 +9,8 @@ const run = promisify(execFile);
 
 export const COMPATIBILITY = { date: "2026-10-01", flags: ["nodejs_compat", "enable_request_signal"] };
 export const BUCKET = "marionette";
+/** The way to addresses that tenants give: workerd refuses to connect to private ones, whatever name led there. */
+export const PUBLIC_NETWORK = { type: "network" as const, allow: ["public"], tlsOptions: { trustBrowserCas: true } };
 /** Binding → class of the objects. */
 export const OBJECTS = { SESSIONS: "SessionObject", HOSTS: "HostObject", POOLS: "PoolObject", TENANTS: "TenantObject", STORAGE: "StorageObject" };
 
@@ -102,6 +104,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
             manifest: { mainModule: "index.js", modulesRoot: options.dir, modules: { "index.js": { type: "esm", contents: bundle } } },
             env: {
               BUCKET: { type: "r2", name: BUCKET },
+              PUBLIC_NETWORK,
               ...Object.fromEntries(Object.entries(OBJECTS).map(([binding, exportName]) => [binding, { type: "durable-object" as const, worker: "marionette", exportName }])),
               ...Object.fromEntries(Object.entries(options.vars ?? {}).map(([name, value]) => [name, text(value)])),
               MARIONETTE_DATABASE_URL: text(options.databaseUrl),
