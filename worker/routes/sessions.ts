@@ -28,7 +28,7 @@ const list = createRoute({
 });
 const read = createRoute({ method: "get", path: "/sessions/{id}", tags, ...keyed("read"), summary: "Read a session", request: idParam("session"), responses: { 200: answers(Session, "The session"), ...failures("not_found") } });
 const update = createRoute({
-  method: "patch", path: "/sessions/{id}", tags, ...keyed("write"), summary: "Change a session", description: "Name, labels, permission rules, edit mode, or the model provider's key.",
+  method: "patch", path: "/sessions/{id}", tags, ...keyed("write"), summary: "Change a session", description: "Name, labels, permission rules, edit mode, the model provider's key, or which approvals for the turn and the session still hold (`approvals` names the requests to keep).",
   request: { ...idParam("session"), ...takes("SessionPatch", sessionPatch) },
   responses: { 200: answers(Session, "The session as it is now"), ...failures("not_found", "conflict", "payload_too_large") },
 });
