@@ -1,9 +1,9 @@
 /** Owns the tests of how the session stores its model calls: a row for each that is under way, and records until the database has them. */
 
 import { runInDurableObject } from "cloudflare:test";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { gatewayToken, hashToken, newId, unwrap, type ModelRequest } from "../../sdk/protocol/index.ts";
-import type { CallReport, ModelCall } from "./budget.ts";
+import { CALL_SILENCE_MS, type CallReport, type ModelCall } from "./budget.ts";
 import { Subject, type SessionInside } from "./fixture.ts";
 import { Requests } from "./gateway-requests.ts";
 
@@ -52,6 +52,28 @@ describe("model calls under way", () => {
     expect(await budget(subject)).toMatchObject({ reserved_tokens: 400, spent_tokens: 50 });
     for (const each of calls) await subject.rpc.settleCall(report(each, 10), []);
     expect([await rows(subject), await budget(subject)]).toMatchObject([[], { reserved_tokens: 0, spent_tokens: 70 }]);
+  });
+
+  it("are all settled where the edge that made them died with the object: as the most that they could cost, and recorded as lost", async () => {
+    const { subject, hash } = await calling(1_000);
+    const calls = [call(100), call(200)] as const;
+    for (const each of calls) unwrap(await subject.rpc.openCall(hash, each));
+    await subject.evict();
+    const lost = await runInDurableObject(subject.object, (instance) => {
+      const { engine } = instance as unknown as SessionInside;
+      vi.spyOn(Date, "now").mockReturnValue(Date.now() + CALL_SILENCE_MS + 1_000);
+      try {
+        engine.feed({ type: "tick" });
+      } finally {
+        vi.restoreAllMocks();
+      }
+      return engine.requests.first(10).map(({ id, outcome, input_tokens, estimated }) => ({ id, outcome, input_tokens, estimated }));
+    });
+    expect(lost).toEqual(calls.map(({ id, largest }) => ({ id, outcome: "lost", input_tokens: largest.tokens, estimated: true })));
+    expect([await rows(subject), await budget(subject)]).toMatchObject([[], { reserved_tokens: 0, spent_tokens: 300 }]);
+    // The edge lives after all, and says so late: what is settled stays.
+    await subject.rpc.settleCall(report(calls[0], 5), []);
+    expect(await budget(subject)).toMatchObject({ reserved_tokens: 0, spent_tokens: 300 });
   });
 
   it("come over from the one slice of an earlier version", async () => {

@@ -119,7 +119,13 @@ export function usageOf(db: Database) {
     /** Idempotent by id. */
     async record(values: readonly ModelRequest[]): Promise<void> {
       // As one parameter: a statement with one for each of a hundred calls' columns takes longer to put together than to run.
-      if (values.length > 0) await db.execute(sql`insert into ${t} select * from jsonb_populate_recordset(null::${t}, ${storable(values)}::jsonb) on conflict do nothing`);
+      if (values.length === 0) return;
+      try {
+        await db.execute(sql`insert into ${t} select * from jsonb_populate_recordset(null::${t}, ${storable(values)}::jsonb) on conflict do nothing`);
+      } catch (error) {
+        // Without the statement, which holds all of the records and would stand in a log.
+        throw error instanceof Error && error.cause instanceof Error ? error.cause : error;
+      }
     },
   };
 }
