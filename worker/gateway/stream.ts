@@ -68,7 +68,8 @@ async function look(copy: ReadableStream<Uint8Array>, meter: Meter, over: Promis
     }
     return ended(meter.end(), first, left.aborted);
   } catch (error) {
-    return broken(error, meter, first, left.aborted);
+    // What upstream broke off stays that, also where the abort was faster to be heard of on a busy machine.
+    return broken(error, meter, first, left.aborted && error instanceof Error && error.name === "AbortError");
   }
 }
 

@@ -1,4 +1,9 @@
-/** Owns a chat stream whose usage the gateway asked for and its client did not: the client sees the stream as if nobody had. */
+/**
+ * Owns a chat stream whose usage the gateway asked for and its client did not: the client sees the stream as if nobody had. Every piece of it passes
+ * through this program, which costs about twice what the others do. There is no cheaper way that keeps both promises: the usage comes in a piece of its
+ * own without choices, at which clients that did not ask for it fail, and without asking there would be an estimate in place of a count. Only clients
+ * of Chat Completions that stream and do not ask come here: Codex speaks Responses, and Marco asks.
+ */
 
 const NULL_USAGE = /,\s*"usage"\s*:\s*null(?=\s*[,}])/;
 const newline = 0x0a;
