@@ -1,4 +1,4 @@
-/** Owns `npm run screenshots`: a picture of each page of the dashboard, in worker/ui/screenshots/. */
+/** Owns `npm run screenshots`: a picture of each page of the dashboard, in worker/ui/screenshots/; with names behind it, of those alone. */
 
 import { mkdir, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -9,6 +9,7 @@ import { startShown } from "./stage.ts";
 const TO = join(import.meta.dirname, "../../worker/ui/screenshots");
 /** Largest picture in the repository, bytes. */
 const LARGEST = 100 * 1024;
+const wanted = process.argv.slice(2);
 
 async function weigh(path: string): Promise<void> {
   const { size } = await stat(path);
@@ -20,6 +21,7 @@ await mkdir(TO, { recursive: true });
 const shown = await startShown();
 const dashboard = await dashboardAt(shown.scene.stack.url, shown.scene.stack.apiKey);
 async function picture(name: string, path: string, look: { dark?: boolean; phone?: boolean } = {}, before?: (page: Page) => Promise<unknown>): Promise<void> {
+  if (wanted.length > 0 && !wanted.includes(name)) return;
   const page = await dashboard.visit(path, { colorScheme: look.dark ? "dark" : "light", viewport: look.phone ? { width: 360, height: 740 } : { width: 1_080, height: 620 } });
   await page.locator("h1").first().waitFor();
   await page.locator(".waiting").waitFor({ state: "detached" });
@@ -49,7 +51,14 @@ try {
   await picture("session-phone", `/sessions/${shown.busy.id}`, { phone: true }, transcript);
   await picture("files", `/files?session=${shown.busy.id}`, {}, (page) => page.getByRole("button", { name: /cart\.ts/ }).click());
   await picture("costs", "/costs?days=1");
-  await picture("hosts", "/hosts", { dark: true });
+  await picture("hosts", "/settings/hosts", { dark: true });
+  await picture("schedules", "/schedules");
+  await picture("images-phone", `/sessions/${shown.suspended.id}`, { dark: true, phone: true }, async (page) => {
+    await transcript(page);
+    await page.getByLabel("Images", { exact: true }).setInputFiles(["costs", "files"].map((name) => join(TO, `${name}.png`)));
+    await page.getByRole("list", { name: "Images to send" }).locator("li:not(.sending)").nth(1).waitFor();
+    await page.getByLabel("Prompt").fill("Why is the legend cut off in the first of these?");
+  });
   await picture("settings", "/settings/agents");
   await picture("budgets", "/settings/budgets", { dark: true });
 } finally {

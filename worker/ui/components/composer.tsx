@@ -83,9 +83,10 @@ export function Composer({ session }: { session: Session }) {
         {session.queued_tasks > 0 && <span class="hint">{session.queued_tasks} in the queue</span>}
         <AddImages images={images} />
         <Talk onText={heard} />
-        <span class="spread" />
-        {session.task_id !== null && <button type="button" class="danger" onClick={() => void cancel()}><Icon name="stop" size={16} /> Cancel</button>}
-        <button type="submit" class="primary" disabled={busy || images.sending || (prompt.trim() === "" && images.items.length === 0)}><Icon name="send" size={16} /> {verb}</button>
+        <span class="row composer-acts">
+          {session.task_id !== null && <button type="button" class="danger" onClick={() => void cancel()}><Icon name="stop" size={16} /> Cancel</button>}
+          <button type="submit" class="primary" disabled={busy || images.sending || (prompt.trim() === "" && images.items.length === 0)}><Icon name="send" size={16} /> {verb}</button>
+        </span>
       </div>
     </form>
   );

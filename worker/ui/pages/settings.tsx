@@ -2,6 +2,7 @@
 
 import "../styles/settings.css";
 import { useRoute } from "preact-iso";
+import { useEffect, useRef } from "preact/hooks";
 import { Agents } from "./settings/agents.tsx";
 import { Hosts } from "./settings/hosts.tsx";
 import { Keys, RunnerTokens } from "./settings/keys.tsx";
@@ -26,10 +27,13 @@ export function Settings() {
   const at = first === "hosts" ? first : second;
   const here = PARTS.find(({ path }) => path === at) ?? PARTS[0];
   const Part = here.part;
+  const tabs = useRef<HTMLElement>(null);
+  // On a narrow page only some are in sight.
+  useEffect(() => tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [here]);
   return (
     <main class="page settings">
       <header class="page-head"><h1>Settings</h1></header>
-      <nav class="tabs" aria-label="Settings">{PARTS.map(({ path, name }) => <a key={path} href={`/settings/${path}`} aria-current={path === here.path ? "page" : undefined}>{name}</a>)}</nav>
+      <nav ref={tabs} class="tabs" aria-label="Settings">{PARTS.map(({ path, name }) => <a key={path} href={`/settings/${path}`} aria-current={path === here.path ? "page" : undefined}>{name}</a>)}</nav>
       <Part />
     </main>
   );
