@@ -39,7 +39,7 @@ export const profiles = signal(readProfiles());
 effect(() => localStorage.setItem(PROFILES, JSON.stringify(profiles.value)));
 
 /** `team: web, branch=main` as labels. */
-export function labelsOf(text: string): Record<string, string> {
+function labelsOf(text: string): Record<string, string> {
   return Object.fromEntries(text.split(/[,\n]/).map((pair) => pair.trim()).filter(Boolean).map((pair) => { const at = pair.search(/[:=]/); return at < 1 ? [pair, ""] : [pair.slice(0, at).trim(), pair.slice(at + 1).trim()]; }));
 }
 
