@@ -188,7 +188,8 @@ describe.skipIf(missingBrowser() !== null)(`the page of files (${missingBrowser(
       await page.getByLabel("Prompt").fill(steps(["write", "made.txt", "from the dashboard"]));
       await page.getByRole("button", { name: "Launch", exact: true }).click();
       await page.waitForURL(/sessions\/sess_/);
-      await page.locator(".session-side").getByText(project, { exact: true }).waitFor();
+      await page.getByRole("group", { name: "View" }).getByRole("button", { name: "About" }).click();
+      await page.locator(".session-side.in-main").getByText(project, { exact: true }).waitFor();
       await eventually("the agent has written there", () => readFile(join(project, "made.txt"), "utf8").then((text) => text === "from the dashboard", () => false));
       const { key } = await scene.client.keys.create({ name: "reader", scopes: ["read"] });
       const reader = await dashboard.visit("/files", { key });

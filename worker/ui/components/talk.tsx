@@ -34,14 +34,17 @@ export function Talk({ onText }: { onText: (text: string, send: boolean) => void
 
   async function begin(): Promise<void> {
     if (at.current !== "idle") return;
-    if (!able) {
-      // It may have been installed since.
-      const now = await lookForVoice().catch(() => null);
-      if (!now?.available) return notify(now ? `Voice: ${now.hint}` : "Voice: the server cannot be asked now", "failed");
-      return notify(navigator.mediaDevices ? "Voice is ready: hold the button and speak" : "Voice needs a page that is served by https, or from this machine", navigator.mediaDevices ? "done" : "failed");
-    }
     to("opening");
     gone.current = false;
+    if (!able) {
+      // It may have been installed since, or the page has not heard of it yet.
+      const now = await lookForVoice().catch(() => null);
+      const trouble = !now ? "Voice: the server cannot be asked now" : !now.available ? `Voice: ${now.hint}` : typeof navigator.mediaDevices?.getUserMedia !== "function" ? "Voice needs a page that is served by https, or from this machine" : null;
+      if (trouble !== null || gone.current) {
+        to("idle");
+        return notify(trouble ?? "Voice is ready: hold the button and speak", trouble === null ? "done" : "failed");
+      }
+    }
     try {
       const { record } = await import("../store/recorder.ts");
       recording.current = await record({ silenceMs: voiceWanted.value.silence_threshold_ms, onLevel: setLevel, onOver: () => void end() });
