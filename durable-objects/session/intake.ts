@@ -48,21 +48,24 @@ export class Intake {
       const item = items[to] as RunnerItem;
       if (!isNotable(item)) continue;
       checkIds(item, session.id, to);
-      const stays = this.#stays(item, run_id);
-      if (!stays && to > at) this.#append(turn, task_id, run_id, items.slice(at, to));
-      if (stays) this.#append(turn, task_id, run_id, items.slice(at, to + 1));
+      this.#append(turn, task_id, run_id, items.slice(this.#over(run_id) ? to : at, this.#stays(item, run_id) ? to + 1 : to));
       turn.input({ type: "journal", epoch: attachment.epoch, to: from + to, task_id, run_id, items: [item], seq: this.#engine.log.last });
       at = to + 1;
     }
     if (at < items.length) {
-      this.#append(turn, task_id, run_id, at === 0 ? items : items.slice(at));
+      if (!this.#over(run_id)) this.#append(turn, task_id, run_id, at === 0 ? items : items.slice(at));
       turn.input({ type: "journal", epoch: attachment.epoch, to: last, task_id, run_id, items: [], seq: this.#engine.log.last });
     }
     return Math.max(last, position);
   }
 
   #append(turn: Turn, task_id: string | null, run_id: string | null, items: readonly RunnerItem[]): void {
-    if (this.#engine.state.session?.status !== "terminated") turn.append(task_id, run_id, items);
+    if (items.length > 0 && this.#engine.state.session?.status !== "terminated") turn.append(task_id, run_id, items);
+  }
+
+  /** What a run says behind its end, which the session may have declared, is not logged: it would be of a turn that is told to be over. */
+  #over(runId: string | null): boolean {
+    return runId !== null && runId !== this.#engine.state.running?.run.id;
   }
 
   /** A second end of a run, or a question of one that has ended, is not logged: it would contradict what was told. */

@@ -21,6 +21,7 @@ export function interruptRun(work: Work, status: "canceled" | "lost", error: Run
     ...running.task, status: "pending", error: null, interrupted, interruptions: running.task.interruptions + 1, losses: running.task.losses + (status === "lost" && host_id !== null ? 1 : 0),
     waiting_for: reason, next_attempt_at: null, version: running.task.version + 1,
   };
+  work.withdrawStart(run.id);
   work.set({ running: null, queue: [task, ...queue] });
   work.do({ kind: "put.run", value: run });
   work.do({ kind: "put.task", value: task });

@@ -11,7 +11,7 @@ describe("a task", () => {
     const [first, second] = [world.task(), world.task()];
     world.reports("running").reports("completed", { conversation: "c1" });
     expect(world.state.running?.task.id).toBe(second);
-    expect(world.commands("task.start").map(({ body }) => body.kind === "task.start" && body.conversation)).toEqual([null, "c1"]);
+    expect(world.commands("task.start").map(({ body }) => body.kind === "task.start" && body.conversation)).toEqual(["c1"]);
     expect(world.statuses(first)).toEqual(["running", "completed"]);
   });
   it("continues the conversation of the task that it names, however that ended", () => {
@@ -98,6 +98,15 @@ describe("a task", () => {
     world.reports("lost");
     expect(world.tasks.get(id)).toMatchObject({ status: "failed", attempts: 3, error: { code: "runner_lost" } });
     expect(world.state.running?.task.id).toBe(behind);
+  });
+  it("is not begun by a runner that had told of its attempt's end and forgot that it was given it", () => {
+    const world = new Simulation().attached();
+    world.task({ max_retries: 1 });
+    const [start] = world.commands("task.start");
+    world.reports("failed");
+    expect(world.state.commands.find(({ id }) => id === start?.id)?.body).toEqual({ kind: "settings" });
+    world.tick(1_000);
+    expect(world.commands("task.start").map(({ id }) => id)).toEqual([(start?.id ?? 0) + 1]);
   });
   it("does not wait for its backoff when it is executed", () => {
     const world = new Simulation().attached();
@@ -279,7 +288,7 @@ describe("a session", () => {
     world.feed({ type: "session.terminate", by: "anna" });
     for (const id of ids) expect(world.tasks.get(id)?.status).toBe("canceled");
     expect(world.log.at(-1)?.item).toMatchObject({ type: "session.status", data: { status: "terminated" } });
-    expect(world.commands().map(({ body }) => body.kind)).toEqual(["task.start", "task.cancel", "stop"]);
+    expect(world.commands().map(({ body }) => body.kind)).toEqual(["settings", "task.cancel", "stop"]);
     world.task();
     expect(world.refused).toBe("conflict");
     world.tick(15_000).settle();
@@ -293,7 +302,7 @@ describe("a session", () => {
     world.feed({ type: "session.update", patch: { edit_mode: "turn" } }).reports("running").reports("completed");
     expect(world.state.session?.edit_mode).toBe("off");
     // The runner hears of it before it begins the next task.
-    expect(world.commands("settings")).toHaveLength(2);
+    expect(world.commands("settings").filter(({ id }) => id > 1)).toHaveLength(2);
     expect(world.commands("settings").at(-1)?.id).toBeLessThan(world.commands("task.start").at(-1)?.id ?? 0);
   });
   it("tells its runner when rules or edit mode change", () => {

@@ -208,6 +208,7 @@ function endRun(work: Work, status: Run["status"], outcome: Outcome): void {
   const run: Run = { ...running.run, status, exit_code: outcome.exit_code ?? null, error: outcome.error, ended_at: work.at, version: running.run.version + 1 };
   cancelPermissions(work, "its run has ended");
   endTurnApprovals(work);
+  work.withdrawStart(run.id);
   work.set({ running: null });
   work.do({ kind: "put.run", value: run });
   work.attach({ idle_since: work.now });

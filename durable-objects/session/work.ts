@@ -65,6 +65,17 @@ export class Work {
     this.do({ kind: "command", command });
   }
 
+  /** The run is over: a runner that died before its journal had the command must not begin it when it is back. The number stays, as runners count. */
+  withdrawStart(runId: string): void {
+    const { commands } = this.state;
+    const at = commands.findIndex(({ body }) => body.kind === "task.start" && body.run_id === runId);
+    const start = commands[at];
+    if (!start) return;
+    const command: CommandRecord = { ...start, body: { kind: "settings" } };
+    this.set({ commands: commands.with(at, command) });
+    this.do({ kind: "command", command });
+  }
+
   /** Changes the record of the attachment's runner. */
   putRunner(patch: Partial<Runner>): void {
     const runner = this.state.attachment?.runner;
