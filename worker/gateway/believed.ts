@@ -2,36 +2,35 @@
 
 import { openModelKey } from "../../sdk/protocol/index.ts";
 
-/** Longest that something is believed without asking again. */
-const BELIEVED_MS = 5_000;
+/** Longest that something is believed without asking again … */
+const BELIEVED_MS = 4_000;
+/** … and, while one request asks, by the others. No request waits for another's read: with a client that leaves, it may never end. */
+const ASKING_MS = 1_000;
 /** How long it holds on while who knows better cannot be asked. */
 const HELD_MS = 15 * 60_000;
 export const MAX_REMEMBERED = 10_000;
 
-/** Values by key, for seconds; the last one for longer where a new one cannot be had. One read at a time a key. */
+/** Values by key, for seconds; the last one for longer where a new one cannot be had. */
 export class Believed<T> {
   readonly #known = new Map<string, { value: T; read: number; until: number }>();
-  readonly #reading = new Map<string, Promise<T>>();
 
   async find(key: string, read: () => Promise<T>): Promise<T> {
     const known = this.#known.get(key);
     const now = Date.now();
     if (known && known.until > now) return known.value;
-    const under = this.#reading.get(key);
-    if (under && known) return known.value;
-    const reading = read();
-    this.#reading.set(key, reading);
+    if (known) known.until = now + ASKING_MS;
     try {
-      const value = await reading;
+      const value = await read();
       if (this.#known.size >= MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value ?? "");
       this.#known.set(key, { value, read: now, until: now + BELIEVED_MS });
       return value;
     } catch (error) {
-      if (!known || known.read + HELD_MS < now) throw error;
+      if (!known || known.read + HELD_MS < now) {
+        this.#known.delete(key);
+        throw error;
+      }
       known.until = now + BELIEVED_MS;
       return known.value;
-    } finally {
-      if (this.#reading.get(key) === reading) this.#reading.delete(key);
     }
   }
   forget(key: string): void {

@@ -10,8 +10,10 @@ import type { DataKey } from "./data-keys.ts";
 import { unwrapWith, wrap, wrappingKeys } from "./key-wrapping.ts";
 import { openSealed, sealBytes } from "./sealing.ts";
 
-/** Longest that a key is used without asking again, and with it how long a deleted one may still open anything. */
-const BELIEVED_MS = 5_000;
+/** Longest that a key is used without asking again … */
+const BELIEVED_MS = 4_000;
+/** … and, while one request asks, by the others: both together are how long a deleted one may still open anything. No request waits for another's read: with a client that leaves, it may never end. */
+const ASKING_MS = 1_000;
 /** How long a key holds on while the database cannot be asked: nothing can be deleted then, and syncs go on. */
 const HELD_MS = 15 * 60_000;
 const MAX_REMEMBERED = 1_000;
@@ -32,8 +34,6 @@ export class Keyring {
   readonly #records: Records["dataKeys"];
   readonly #now: () => number;
   readonly #known = new Map<string, Known>();
-  /** Reads under way, so that a burst of requests asks once. */
-  readonly #reading = new Map<string, Promise<DataKey>>();
 
   constructor(env: Env, records: Records["dataKeys"], now: () => number = Date.now) {
     this.#env = env;
@@ -46,12 +46,8 @@ export class Keyring {
     const known = this.#known.get(tenantId);
     const now = this.#now();
     if (known && known.until > now) return known.key;
-    let reading = this.#reading.get(tenantId);
-    if (!reading) {
-      reading = this.#read(tenantId, known, now).finally(() => this.#reading.delete(tenantId));
-      this.#reading.set(tenantId, reading);
-    }
-    return reading;
+    if (known) known.until = now + ASKING_MS;
+    return this.#read(tenantId, known, now);
   }
 
   async #read(tenantId: string, known: Known | undefined, now: number): Promise<DataKey> {
