@@ -60,6 +60,15 @@ export async function states(): Promise<ProcessState[]> {
   return all.filter((each) => each !== null);
 }
 
+/** All that descends from a process and whose line to it is not broken. Linux only; elsewhere empty. */
+export async function descendants(pid: number): Promise<number[]> {
+  const all = await states();
+  const found = [pid];
+  // It grows while it is gone through.
+  for (const parent of found) for (const each of all) if (each.parent === parent) found.push(each.pid);
+  return found.slice(1);
+}
+
 /** How a process is: see `ProcessState.state`; null where there is none. */
 export async function stateOf(pid: number): Promise<string | null> {
   return (await stat(pid))?.state ?? null;

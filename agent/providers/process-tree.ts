@@ -1,6 +1,6 @@
 /** Owns ending what a runner started: its namespace or group, and whatever escaped from either. */
 
-import { children, lives, marked, signal, type ProcessIdentity } from "./proc.ts";
+import { children, descendants, lives, marked, signal, type ProcessIdentity } from "./proc.ts";
 
 const ROUNDS = 50;
 
@@ -10,14 +10,12 @@ export function markOf(runnerId: string): { name: string; value: string; mark: s
   return { name, value: runnerId, mark: `${name}=${runnerId}` };
 }
 
-/** Kills the process, its group, a namespace below it and all processes that carry the runner's mark; resolves when none is left. */
+/** Kills the process, its group, what descends from it, a namespace below it and all processes that carry the runner's mark; resolves when none is left. */
 export async function killTree(identity: ProcessIdentity | null, namespaced: boolean, mark: string): Promise<void> {
   if (identity && (await lives(identity))) {
-    // Stopped, bubblewrap cannot start its child between our look and our kill; its child is the namespace's first process and takes all others along.
-    if (namespaced) {
-      signal(identity.pid, "SIGSTOP");
-      for (const child of await children(identity.pid)) signal(child, "SIGKILL");
-    }
+    // Stopped, it starts no child between our look and our kill. Bubblewrap's is the namespace's first process and takes all others along.
+    signal(identity.pid, "SIGSTOP");
+    for (const pid of namespaced ? await children(identity.pid) : await descendants(identity.pid)) signal(pid, "SIGKILL");
     signal(-identity.pid, "SIGKILL");
     signal(identity.pid, "SIGKILL");
   }
