@@ -1,4 +1,4 @@
-import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,8 +47,10 @@ describe("a tree that changes while it is read", () => {
     let turn = 0;
     const timer = setInterval(() => {
       const [a, b] = [join(tree, `f${(turn * 7) % 600}`), join(tree, `g${turn++}`)];
-      if (!existsSync(a)) return;
-      if (turn % 3 === 0) unlinkSync(a);
+      // It never comes to rest, however long the sync takes to begin or to end.
+      if (!existsSync(a)) writeFileSync(a, "back");
+      else if (statSync(a).isDirectory()) rmdirSync(a);
+      else if (turn % 3 === 0) unlinkSync(a);
       else if (turn % 3 === 1) renameSync(a, b);
       else {
         unlinkSync(a);
