@@ -2,6 +2,7 @@
 
 import { createHmac } from "node:crypto";
 import { Failure } from "../../sdk/protocol/index.ts";
+import { Believed } from "../believed.ts";
 import { databaseFailure } from "../db/client.ts";
 import type { DataKeyRow } from "../db/data-keys.ts";
 import type { Records } from "../db/records.ts";
@@ -10,22 +11,10 @@ import type { DataKey } from "./data-keys.ts";
 import { unwrapWith, wrap, wrappingKeys } from "./key-wrapping.ts";
 import { openSealed, sealBytes } from "./sealing.ts";
 
-/** Longest that a key is used without asking again … */
-const BELIEVED_MS = 4_000;
-/** … and, while one request asks, by the others: both together are how long a deleted one may still open anything. No request waits for another's read: with a client that leaves, it may never end. */
-const ASKING_MS = 1_000;
-/** How long a key holds on while the database cannot be asked: nothing can be deleted then, and syncs go on. */
-const HELD_MS = 15 * 60_000;
 const MAX_REMEMBERED = 1_000;
 /** A data key and a naming key, 32 bytes each, are made, wrapped and deleted together; the naming key goes on to the next version. */
 const KEY_BYTES = 32;
 const REWRAP_PAGE = 100;
-
-interface Known {
-  key: DataKey;
-  read: number;
-  until: number;
-}
 
 const deleted = () => new Failure("conflict", "This tenant's data key was deleted: what was sealed with it cannot be read any more", { hint: "An administrator can give the tenant a new key for new data: POST /admin/api/v1/tenants/{id}/data-keys/rotate" });
 
@@ -33,43 +22,26 @@ export class Keyring {
   readonly #env: Env;
   readonly #records: Records["dataKeys"];
   readonly #now: () => number;
-  readonly #known = new Map<string, Known>();
+  /** It holds on while the database cannot be asked: nothing can be deleted then, and syncs go on. */
+  readonly #known: Believed<DataKey>;
 
   constructor(env: Env, records: Records["dataKeys"], now: () => number = Date.now) {
     this.#env = env;
     this.#records = records;
     this.#now = now;
+    this.#known = new Believed({ most: MAX_REMEMBERED, now, passing: (error) => databaseFailure(error) !== null });
   }
 
   /** A tenant's key; its first use makes one. Throws `unavailable` where the database must be asked and cannot, `conflict` where the key was deleted. */
   async of(tenantId: string): Promise<DataKey> {
-    const known = this.#known.get(tenantId);
-    const now = this.#now();
-    if (known && known.until > now) return known.key;
-    if (known) known.until = now + ASKING_MS;
-    return this.#read(tenantId, known, now);
-  }
-
-  async #read(tenantId: string, known: Known | undefined, now: number): Promise<DataKey> {
-    try {
+    return this.#known.find(tenantId, async () => {
       let rows = await this.#records.of(tenantId);
       if (rows.length === 0) {
         await this.#add(tenantId, 1, crypto.getRandomValues(new Uint8Array(KEY_BYTES)));
         rows = await this.#records.of(tenantId);
       }
-      const key = await this.#open(tenantId, rows);
-      this.#known.delete(tenantId);
-      if (this.#known.size >= MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value ?? "");
-      this.#known.set(tenantId, { key, read: now, until: now + BELIEVED_MS });
-      return key;
-    } catch (error) {
-      if (!known || known.read + HELD_MS < now || !databaseFailure(error)) {
-        this.#known.delete(tenantId);
-        throw error;
-      }
-      known.until = now + BELIEVED_MS;
-      return known.key;
-    }
+      return this.#open(tenantId, rows);
+    });
   }
 
   async #add(tenantId: string, version: number, naming: Uint8Array): Promise<boolean> {
@@ -126,14 +98,14 @@ export class Keyring {
     const active = rows.findLast(({ state }) => state === "active");
     const naming = active ? (await this.#unwrapped(active)).slice(KEY_BYTES) : crypto.getRandomValues(new Uint8Array(KEY_BYTES));
     if (!(await this.#add(tenantId, (rows.at(-1)?.version ?? 0) + 1, naming))) throw new Failure("conflict", "The key was rotated by someone else just now");
-    this.#known.delete(tenantId);
+    this.#known.forget(tenantId);
     return this.#records.of(tenantId);
   }
 
   /** Makes all that is sealed unreadable: at once here, within five seconds elsewhere. Answers how many versions there were. */
   async remove(tenantId: string): Promise<number> {
     const removed = await this.#records.remove(tenantId);
-    this.#known.delete(tenantId);
+    this.#known.forget(tenantId);
     return removed;
   }
 
