@@ -1,6 +1,7 @@
 /** Owns what an object must get across to others: kept in SQLite until it has arrived, repeated with backoff, at least once and the newest per key. */
 
 import { backoff, type Backoff } from "../base/deadlines.ts";
+import { inTime } from "../base/in-time.ts";
 import { migrate } from "../base/sql.ts";
 
 /** A delivery that has not come back by then is taken for failed. */
@@ -83,15 +84,12 @@ export class Courier<B> {
   }
 
   async #send(letters: Letter[]): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | null = null;
     let arrived = true;
     try {
-      const late = new Promise<never>((_, reject) => (timer = setTimeout(() => reject(new Error("no answer in time")), PATIENCE_MS)));
-      await Promise.race([this.#options.deliver(letters.map(({ body }) => JSON.parse(body) as B)), late]);
+      await inTime(this.#options.deliver(letters.map(({ body }) => JSON.parse(body) as B)), PATIENCE_MS);
     } catch {
       arrived = false;
     }
-    clearTimeout(timer);
     const now = Date.now();
     for (const { key, mark, tries } of letters) {
       this.#calling.delete(key);

@@ -2,6 +2,7 @@
 
 import type { Event } from "../../sdk/protocol/index.ts";
 import { backoff, earliest } from "../base/deadlines.ts";
+import { inTime } from "../base/in-time.ts";
 import type { Projection, Row } from "../ports.ts";
 import type { BusEvent } from "../rpc.ts";
 import type { Mark } from "./dirty.ts";
@@ -90,7 +91,7 @@ export class Drain {
   async #run(): Promise<void> {
     try {
       this.#again = false;
-      while (await inTime(this.#round()));
+      while (await inTime(this.#round(), PATIENCE_MS));
       this.#failures = 0;
       this.deadline = null;
     } catch (error) {
@@ -103,19 +104,6 @@ export class Drain {
     if (this.#again) this.nudge(this.#soon);
     this.#soon = false;
     this.#moved();
-  }
-}
-
-/** A round that never answers must not end all others. */
-async function inTime<T>(round: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${PATIENCE_MS / 1_000} s`)), PATIENCE_MS);
-  });
-  try {
-    return await Promise.race([round, late]);
-  } finally {
-    if (timer !== null) clearTimeout(timer);
   }
 }
 
