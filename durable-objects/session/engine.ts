@@ -213,14 +213,15 @@ export class Engine {
 
   /** One that was taken at a task's end stands for the log up to that end, any other for the log up to where its files began to be read. */
   #putCapsule({ value, conversation, seq: read }: Extract<Effect, { kind: "put.capsule" }>): void {
-    const ended = value.why === "task_end" && value.task_id !== null ? this.log.tail(1, filterOf({ task_id: value.task_id, types: ["task.status"] })) + 1 : (read ?? this.log.last);
-    const task = value.why === "task_end" && value.task_id !== null ? this.tasks.get(value.task_id) : null;
+    const ended = value.why === "task_end" ? value.task_id : null;
+    if (ended === null) return this.capsules.put({ ...value, seq: Math.min(read ?? this.log.last, this.log.last), conversation: conversation ?? this.#state.session?.conversation ?? null });
+    const end = this.log.tail(1, filterOf({ task_id: ended, types: ["task.status"] })) + 1;
     // It is sent while the next run works, and may come after that one's end: of that it holds nothing.
-    const runs = value.why === "task_end" && value.task_id !== null ? this.runs.of(value.task_id) : [];
+    const runs = this.runs.of(ended);
     const next = runs[runs.findIndex(({ id }) => id === value.run_id) + 1];
     const begun = next && next.id !== runs[0]?.id ? this.log.firstOf(next.task_id, next.id) : null;
-    const seq = Math.min(ended, this.log.last, ...(begun === null ? [] : [begun - 1]));
-    this.capsules.put({ ...value, seq, conversation: conversation ?? task?.conversation ?? this.#state.session?.conversation ?? null });
+    const seq = Math.min(end, this.log.last, ...(begun === null ? [] : [begun - 1]));
+    this.capsules.put({ ...value, seq, conversation: conversation ?? this.tasks.get(ended)?.conversation ?? this.#state.session?.conversation ?? null });
   }
 }
 
