@@ -11,55 +11,77 @@ export function globMatcher(pattern: string): (path: string) => boolean {
   if (pattern.length > MAX_PATTERN) throw new TypeError(`pattern: longer than ${MAX_PATTERN} characters`);
   const alternatives = expand(pattern.replace(/^(\.\/)+/, "")).map((each) => each.split("/").filter((part) => part !== "").map((part): Segment => (part === "**" ? "**" : tokens(part))));
   return (path) => {
-    const parts = path.split("/");
+    const parts = path.split("/").map((part) => Array.from(part));
     return alternatives.some((segments) => matchPath(segments, parts));
   };
 }
 
-/** `a{b,c}d` → `abd`, `acd`; braces may be nested. */
+/** `a{b,c}d` → `abd`, `acd`; braces may be nested, and what a backslash precedes is none. */
 function expand(pattern: string): string[] {
   const done: string[] = [];
   const open = [pattern];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const group = /\{([^{}]*,[^{}]*)\}/.exec(next);
-    if (group === null) done.push(next);
-    else for (const choice of group[1]?.split(",") ?? []) open.push(next.slice(0, group.index) + choice + next.slice(group.index + group[0].length));
+    const group = firstGroup(next);
+    if (group === undefined) done.push(next);
+    else for (const choice of group.choices) open.push(next.slice(0, group.from) + choice + next.slice(group.to));
     if (done.length + open.length > MAX_ALTERNATIVES) throw new TypeError(`pattern: more than ${MAX_ALTERNATIVES} alternatives`);
   }
   return done;
 }
 
+/** The braces of more than one choice that close first: those with no such braces in them. */
+function firstGroup(pattern: string): { from: number; to: number; choices: string[] } | undefined {
+  const open: { from: number; commas: number[] }[] = [];
+  for (let at = 0; at < pattern.length; at++) {
+    const char = pattern.charAt(at);
+    if (char === "\\") at++;
+    else if (char === "{") open.push({ from: at, commas: [] });
+    else if (char === ",") open.at(-1)?.commas.push(at);
+    else if (char === "}") {
+      const { from, commas } = open.pop() ?? { from: at, commas: [] };
+      const ends = [...commas, at];
+      if (commas.length > 0) return { from, to: at + 1, choices: ends.map((end, n) => pattern.slice((ends[n - 1] ?? from) + 1, end)) };
+    }
+  }
+  return undefined;
+}
+
 function tokens(text: string): Token[] {
   const found: Token[] = [];
-  for (let at = 0; at < text.length; at++) {
-    const char = text.charAt(at);
-    const group = char === "[" ? /^\[([!^]?)(\]?[^\]]*)\]/.exec(text.slice(at)) : null;
+  const chars = Array.from(text);
+  for (let at = 0; at < chars.length; at++) {
+    const char = chars[at] ?? "";
+    const group = char === "[" ? /^\[([!^]?)(\]?[^\]]*)\]/.exec(chars.slice(at).join("")) : null;
     if (group !== null && group[2] !== "") {
       const ranges = [...(group[2] ?? "").matchAll(/(.)-(.)|(.)/gsu)].map(([, from, to, one]): [string, string] => [from ?? one ?? "", to ?? one ?? ""]);
       found.push({ kind: "class", negated: group[1] !== "", ranges });
-      at += group[0].length - 1;
+      at += Array.from(group[0]).length - 1;
     } else if (char === "*") {
       if (found.at(-1)?.kind !== "star") found.push({ kind: "star" });
     } else if (char === "?") found.push({ kind: "any" });
-    else if (char === "\\" && at + 1 < text.length) found.push({ kind: "char", char: text.charAt(++at) });
+    else if (char === "\\" && at + 1 < chars.length) found.push({ kind: "char", char: chars[++at] ?? "" });
     else found.push({ kind: "char", char });
   }
   return found;
 }
 
 /** Segments against parts; `**` is any number of parts. The classic two-pointer way, which remembers only the last `**`. */
-function matchPath(segments: readonly Segment[], parts: readonly string[]): boolean {
-  return wildcard(segments.length, parts.length, (s) => segments[s] === "**", (s, p) => matchPart(segments[s] as Token[], parts[p] ?? ""));
+function matchPath(segments: readonly Segment[], parts: readonly string[][]): boolean {
+  return wildcard(segments.length, parts.length, (s) => segments[s] === "**", (s, p) => matchPart(segments[s] as Token[], parts[p] ?? []));
 }
 
-function matchPart(pattern: readonly Token[], text: string): boolean {
-  return wildcard(pattern.length, text.length, (s) => pattern[s]?.kind === "star", (s, p) => matchOne(pattern[s], text.charAt(p)));
+function matchPart(pattern: readonly Token[], chars: readonly string[]): boolean {
+  return wildcard(pattern.length, chars.length, (s) => pattern[s]?.kind === "star", (s, p) => matchOne(pattern[s], chars[p] ?? ""));
 }
 
 function matchOne(token: Token | undefined, char: string): boolean {
   if (token?.kind === "char") return token.char === char;
-  if (token?.kind === "class") return token.ranges.some(([from, to]) => from <= char && char <= to) !== token.negated;
+  if (token?.kind === "class") return token.ranges.some(([from, to]) => codePoint(from) <= codePoint(char) && codePoint(char) <= codePoint(to)) !== token.negated;
   return token?.kind === "any";
+}
+
+function codePoint(char: string): number {
+  return char.codePointAt(0) ?? 0;
 }
 
 function wildcard(patternLength: number, textLength: number, isStar: (s: number) => boolean, matches: (s: number, p: number) => boolean): boolean {
