@@ -189,6 +189,8 @@ describe("createAgent", () => {
   it("says what is wrong with what it is given", async () => {
     await expect(create({ agent: { id: "x", displayName: "X", colour: "red" } as never })).rejects.toThrow(/`agent` is not valid: colour/);
     await expect(create({ agent: { id: "x", displayName: "X" } })).rejects.toThrow(/no model is given/);
+    await expect(create({ history: [{ role: "user", content: "words" }] as never })).rejects.toThrow(/message 0 of the history is not one of this runtime's: content: /);
+    await expect(create({ budget: { maxCost: 1 } as never })).rejects.toThrow(/`budget` is not valid: maxCost/);
   });
 
   it("sends the two blocks of its prompt, the agent's before the workspace's", async () => {

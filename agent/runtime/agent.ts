@@ -1,10 +1,10 @@
 /** Owns `createAgent`: opens the computer, seeds it, reads what the workspace says, and puts prompt, tools and loop together. */
 
-import type * as z from "zod";
-import { Meter, type Budget } from "./budget.ts";
+import { budget, Meter, type Budget } from "./budget.ts";
+import { checked } from "./checked.ts";
 import { Agent } from "./conversation.ts";
 import type { AgentEvent, WarningCode } from "./events.ts";
-import type { Message } from "./history/messages.ts";
+import { checkHistory, type Message } from "./history/messages.ts";
 import { Window } from "./history/window.ts";
 import type { Hooks } from "./hooks.ts";
 import { agentContext, agentDefinition, imageOf, seedsOf, type AgentContext, type AgentDefinition, type CheckedDefinition } from "./identity.ts";
@@ -82,6 +82,8 @@ export async function createAgent(options: CreateAgentOptions): Promise<CreatedA
   const context = checked(agentContext, options.context, "context");
   const model = options.model ?? context.modelId ?? definition.defaultModelId;
   if (model === undefined) throw new TypeError("no model is given: neither `model`, nor `context.modelId`, nor the agent's `defaultModelId`");
+  checked(budget, options.budget ?? {}, "budget");
+  checkHistory(options.history ?? []);
   const open = await options.sandbox.materialize(context.workspaceId, { signal: options.signal });
   const warnings: Warning[] = [];
   const warn = (code: WarningCode) => (message: string) => void warnings.push({ type: "warning", code, message });
@@ -206,10 +208,4 @@ function withoutDoubles(tools: readonly Tool[]): Tool[] {
 function passes(filter: CreateAgentOptions["toolFilter"], name: string): boolean {
   if (filter === undefined) return true;
   return typeof filter === "function" ? filter(name) : filter.includes(name);
-}
-
-function checked<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new TypeError(`\`${what}\` is not valid: ${parsed.error.issues.map((issue) => `${[...issue.path.map(String), ...(issue.code === "unrecognized_keys" ? issue.keys : [])].join(".")}: ${issue.message}`).join("; ")}`);
 }

@@ -16,6 +16,9 @@ export type Budget = z.infer<typeof budget>;
 /** A turn that needs more is more likely lost than nearly done. */
 export const DEFAULT_MODEL_CALLS = 200;
 
+/** Timers of more go off at once: 24.8 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export interface Exhausted {
   limit: BudgetLimit;
   note: string;
@@ -44,9 +47,10 @@ export class Meter {
     return this.#usage;
   }
 
-  /** Milliseconds that this turn may take; null where that is not limited. */
+  /** Whole milliseconds that this turn may take; null where that is not limited, by anybody who will see the end of it. */
   get milliseconds(): number | null {
-    return this.#budget.maxSecondsPerTurn === undefined ? null : this.#budget.maxSecondsPerTurn * 1_000;
+    const { maxSecondsPerTurn: seconds } = this.#budget;
+    return seconds === undefined || seconds * 1_000 > LONGEST_TIMER_MS ? null : Math.ceil(seconds * 1_000);
   }
 
   /** A limit on cost is asked for, by this turn or one above it. */

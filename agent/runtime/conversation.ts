@@ -1,11 +1,12 @@
 /** Owns an agent between its turns: its history, one turn at a time, each a stream of events with exactly one at its end. */
 
-import { Meter, type Budget } from "./budget.ts";
+import { budget, Meter, type Budget } from "./budget.ts";
 import { Channel } from "./channel.ts";
+import { checked } from "./checked.ts";
 import { NO_USAGE, type AgentEvent, type FinalEvent } from "./events.ts";
 import { replay, type JournalEntry, type Recorder } from "./history/journal.ts";
-import { message, userMessage, type Message, type Prompt, type ToolResultPart } from "./history/messages.ts";
-import { runTurn, type TurnSetup } from "./turn.ts";
+import { checkHistory, userMessage, type Message, type Prompt, type ToolResultPart } from "./history/messages.ts";
+import { runTurn, type TurnSetup, type TurnStart } from "./turn.ts";
 
 export interface StreamOptions {
   /** Ends the turn in mid-stream, with an `error` of code `aborted`. */
@@ -69,16 +70,20 @@ export class Agent {
     let running: Promise<FinalEvent> | null = null;
     try {
       for (const warning of this.#warnings.splice(0)) yield warning;
+      let opening: Pick<TurnStart, "prompt" | "results">;
+      try {
+        opening = "prompt" in begin ? { prompt: userMessage(begin.prompt) } : begin;
+        checkHistory(options.history ?? []);
+        checked(budget, options.budget ?? {}, "budget");
+      } catch (error) {
+        yield { type: "error", code: "bad_request", message: error instanceof Error ? error.message : String(error), modelCalls: 0, usage: { ...NO_USAGE } };
+        return;
+      }
       if (options.history) {
-        const unread = options.history.findIndex((one) => !message.safeParse(one).success);
-        if (unread !== -1) {
-          yield { type: "error", code: "bad_request", message: `message ${unread} of the history is not one of this runtime's`, modelCalls: 0, usage: { ...NO_USAGE } };
-          return;
-        }
         this.#history = [...options.history];
         this.#setup.window.reset();
       }
-      running = this.#run(begin, options, gone.signal, channel);
+      running = this.#run(opening, options, gone.signal, channel);
       yield* channel.read();
       yield await running;
     } finally {
@@ -89,25 +94,17 @@ export class Agent {
     }
   }
 
-  async #run(begin: Begin, options: StreamOptions, gone: AbortSignal, channel: Channel<AgentEvent>): Promise<FinalEvent> {
-    const { signal, record = () => {}, budget = this.#budget, meter, notice } = options;
-    const turn = {
-      notice,
+  async #run(begin: Pick<TurnStart, "prompt" | "results">, options: StreamOptions, gone: AbortSignal, channel: Channel<AgentEvent>): Promise<FinalEvent> {
+    const { signal, record = () => {}, budget: limits = this.#budget, meter, notice } = options;
+    const turn: TurnStart = {
+      ...begin, notice, record,
       messages: this.#history,
-      meter: new Meter(budget, meter ?? null),
+      meter: new Meter(limits, meter ?? null),
       signal: signal ? AbortSignal.any([signal, gone]) : gone,
       emit: (event: AgentEvent) => channel.put(event),
     };
     try {
-      if ("prompt" in begin) {
-        const first = userMessage(begin.prompt);
-        this.#history.push(first);
-        await record({ type: "message", message: first });
-        return await runTurn(this.#setup, { ...turn, record });
-      }
-      return await runTurn(this.#setup, { ...turn, record, results: begin.results });
-    } catch (error) {
-      return { type: "error", code: "persistence", message: `the turn cannot be recorded: ${error instanceof Error ? error.message : String(error)}`, modelCalls: 0, usage: { ...NO_USAGE } };
+      return await runTurn(this.#setup, turn);
     } finally {
       channel.close();
     }

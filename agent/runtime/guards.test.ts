@@ -57,6 +57,9 @@ describe("the meter", () => {
     expect(above.usage.costUsd).toBeCloseTo(1.2);
     expect(below.modelCalls).toBe(2);
   });
+  it("gives a timer what a timer takes", () => {
+    expect([undefined, 1.1, 0.000_01, 30 * 86_400, 1e300].map((maxSecondsPerTurn) => new Meter({ ...(maxSecondsPerTurn !== undefined && { maxSecondsPerTurn }) }).milliseconds)).toEqual([null, 1_100, 1, null, null]);
+  });
   it("knows that a sum with an unknown part is unknown, and bounds by the rest", () => {
     const meter = new Meter({ maxCostUsdPerTurn: 1 });
     meter.add(used(null));

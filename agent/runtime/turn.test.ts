@@ -231,13 +231,19 @@ describe.each(Object.keys(PROVIDERS) as (keyof typeof PROVIDERS)[])("a turn over
     expect(end).toMatchObject({ type: "error", code: "persistence", message: "the turn cannot be recorded: disk full" });
   });
 
-  it("refuses a second turn while one runs, and a history that is none", async () => {
+  it("refuses a second turn while one runs, and prompts, histories and budgets that are none, before anything is sent", async () => {
     const agent = agentOf(api);
     const first = agent.stream(said([{ delay: 5, text: "a b c" }]));
     await first.next();
     expect(await all(agent.stream("me too"))).toMatchObject([{ type: "error", code: "bad_request" }]);
     await all(first);
-    expect(await all(agent.stream("x", { history: [{ role: "robot" }] as unknown as Message[] }))).toMatchObject([{ type: "error", code: "bad_request", message: "message 0 of the history is not one of this runtime's" }]);
+    expect(await all(agent.stream("x", { history: [{ role: "robot" }] as unknown as Message[] }))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringContaining("message 0 of the history is not one of this runtime's: role") as string }]);
+    const before = agent.history;
+    const asked = server.asked().length;
+    for (const prompt of ["", " \n", [], [{ type: "text", text: "" }], undefined, 7]) expect(await all(agent.stream(prompt as string))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringMatching(/^the prompt is /) as string }]);
+    expect(await all(agent.stream("x", { budget: { maxCostUSD: 1 } as never }))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringContaining("`budget` is not valid: maxCostUSD") as string }]);
+    expect([agent.history, server.asked().length]).toEqual([before, asked]);
+    expect((await all(agent.stream([{ type: "text", text: " " }, { type: "text", text: said([{ text: "fine" }]) }]))).at(-1)).toMatchObject({ type: "done", text: "fine" });
   });
 });
 

@@ -4,7 +4,7 @@ import type { Exhausted, Meter } from "./budget.ts";
 import { NO_USAGE, type AgentEvent, type DoneReason, type ErrorCode, type FinalEvent } from "./events.ts";
 import { Guards } from "./guards.ts";
 import type { Recorder } from "./history/journal.ts";
-import { callsOf, textIn, userMessage, type Message, type ToolCallPart, type ToolResultPart } from "./history/messages.ts";
+import { callsOf, textIn, userMessage, type Message, type ToolCallPart, type ToolResultPart, type UserMessage } from "./history/messages.ts";
 import type { Window } from "./history/window.ts";
 import type { Hooks } from "./hooks.ts";
 import { callModel, type WholeAnswer } from "./model-call.ts";
@@ -40,8 +40,10 @@ export interface TurnSetup {
 }
 
 export interface TurnStart {
-  /** Ends in a message of the user's or of tools; or, with `results`, in the model's, whose calls are still open. Grows as the turn goes. */
+  /** What was said before; with `results` it ends in the model's message, whose calls are still open. Grows as the turn goes. */
   messages: Message[];
+  /** What the user says now. */
+  prompt?: UserMessage | undefined;
   results?: ReadonlyMap<string, ToolResultPart> | undefined;
   /** Told to the model when the open calls have their results: what happened while nobody was there. */
   notice?: string | undefined;
@@ -125,9 +127,10 @@ class Turn {
   }
 
   async run(): Promise<Ending> {
-    const { messages, results, notice, meter } = this.#start;
+    const { messages, prompt, results, notice, meter } = this.#start;
     const open = callsOf(messages.at(-1));
-    if (open.length > 0) {
+    if (prompt !== undefined) await this.#push(prompt);
+    else if (open.length > 0) {
       const stopped = await this.#call(open, new Map(), results);
       if (stopped) return stopped;
     }

@@ -26,9 +26,23 @@ export type UserPart = UserMessage["content"][number];
 /** What a person says: words, or words and images. */
 export type Prompt = string | readonly UserPart[];
 
-export function userMessage(prompt: Prompt): UserMessage {
-  const parts: readonly UserPart[] = typeof prompt === "string" ? [{ type: "text", text: prompt }] : prompt;
-  return { role: "user", content: parts.map((part) => (part.type === "text" ? { ...part, text: part.text.toWellFormed() } : part)) };
+const prompt = z.union([z.string().transform((said) => [{ type: "text" as const, text: said }]), z.array(z.discriminatedUnion("type", [text, image]))]);
+
+/** What was said as a message, without the blank texts that providers refuse, also when they come back as history. Throws a TypeError where nothing is left, or it is no prompt at all. */
+export function userMessage(said: Prompt): UserMessage {
+  const parsed = prompt.safeParse(said);
+  if (!parsed.success) throw new TypeError("the prompt is neither a text nor a list of texts and images");
+  const content = parsed.data.flatMap((part): UserPart[] => (part.type === "image" ? [part] : part.text.trim() === "" ? [] : [{ ...part, text: part.text.toWellFormed() }]));
+  if (content.length === 0) throw new TypeError("the prompt is empty");
+  return { role: "user", content };
+}
+
+/** Throws a TypeError that names the first of them that is no message of this runtime's. */
+export function checkHistory(messages: readonly Message[]): void {
+  for (const [i, one] of messages.entries()) {
+    const { error } = message.safeParse(one);
+    if (error) throw new TypeError(`message ${i} of the history is not one of this runtime's: ${error.issues.slice(0, 3).map((issue) => `${issue.path.join(".") || "it"}: ${issue.message}`).join("; ")}`);
+  }
 }
 
 export function callsOf(message: Message | undefined): ToolCallPart[] {
