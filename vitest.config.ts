@@ -1,6 +1,8 @@
 /** Owns the test projects: `unit` on Node, `workerd` inside the runtime, `e2e` against one shared stack. */
 
+import { mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
@@ -8,6 +10,9 @@ import { defineConfig } from "vitest/config";
 const order = (groupOrder: number) => ({ sequence: { groupOrder }, setupFiles: ["./test/support/patience.ts"], testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 55_000 } } });
 /** Vitest leaves one core to itself; on a machine with two that is half of it, and it does little. */
 const maxWorkers = Math.max(2, availableParallelism() - 1);
+/** The directory of the object store that a whole Marionette on one machine has, for the tests in workerd. */
+const disk = join(import.meta.dirname, "node_modules/.cache/marionette-disk");
+mkdirSync(disk, { recursive: true });
 const outside = ["**/node_modules/**", "**/dist/**", ".marionette/**"];
 
 export default defineConfig({
@@ -23,7 +28,7 @@ export default defineConfig({
         },
       },
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" }, miniflare: { serviceBindings: { DISK: { disk: { path: disk, writable: true } } } } })],
         test: { name: "workerd", ...order(1), maxWorkers, include: ["**/*.workerd.test.ts"], exclude: outside },
       },
       {

@@ -5,6 +5,8 @@ import type { ObjectsEnv } from "../durable-objects/index.ts";
 export interface Env extends ObjectsEnv {
   /** Sealed bytes: chunks, manifests, archives. */
   BUCKET: R2Bucket;
+  /** The same on one machine: a directory, as workerd's disk service shows it. */
+  DISK?: Fetcher;
   /** Connection string of Neon, or of any PostgreSQL behind an endpoint that speaks the Neon driver's protocol. */
   MARIONETTE_DATABASE_URL: string;
   /** `http://host:port` of such an endpoint; absent on Cloudflare with Neon. */
@@ -24,7 +26,7 @@ export interface Env extends ObjectsEnv {
   MARIONETTE_OPENAI_BASE_URL?: string;
   /** Seconds after its end that a session's events stay in its object; 60 by default. */
   MARIONETTE_ARCHIVE_AFTER_SECONDS?: string;
-  /** Where sealed bytes are kept: `r2` (the default), or `s3`: S3, GCS or another store behind S3's interface. */
+  /** Where sealed bytes are kept: `r2` (the default); `s3`: S3, GCS or another store behind S3's interface; `disk`, on one machine. */
   MARIONETTE_OBJECT_STORE?: string;
   /** `https://host`; Amazon's own where it is not set. */
   MARIONETTE_S3_ENDPOINT?: string;

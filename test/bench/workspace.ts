@@ -39,7 +39,7 @@ export async function benchWorkspace(): Promise<Figure[]> {
     const contenders = [
       ...(spawnSync("restic", ["version"]).status === 0 ? [restic(base, tree)] : []),
       ours("to a directory", base, tree, (round) => ({ directory: join(base, "store", String(round)) }), newId("workspace", Date.now())),
-      ours("through workerd and R2", base, tree, () => edge, made.id),
+      ours("through workerd", base, tree, () => edge, made.id),
     ];
     const best = new Map<string, Times>();
     for (let round = 0; round < ROUNDS; round++) {
@@ -68,7 +68,7 @@ async function oneRound(contenders: readonly Contender[], tree: string, base: st
       await (step === "restore" ? contender.restore(into) : contender.sync());
       const took = performance.now() - begun;
       process.stderr.write(`  ${contender.name}: ${step} ${number(took)} ms\n`);
-      const counts = step !== "first sync" || round === 0 || contender.name !== "through workerd and R2";
+      const counts = step !== "first sync" || round === 0 || contender.name !== "through workerd";
       if (counts) (times.get(contender.name) as Times)[step] = took;
       if (step !== "restore") continue;
       const root = contender.name === "restic" ? join(into, tree) : into;

@@ -48,12 +48,12 @@ function mctlOf(stack: Stack) {
     });
 }
 
-for (const kind of ["r2", "s3"] as const) {
+for (const kind of ["disk", "r2", "s3"] as const) {
   describe(`workspaces over ${kind}`, () => {
     let stack: Stack;
     let end = async () => {};
     beforeAll(async () => {
-      if (kind === "r2") stack = await startStack();
+      if (kind !== "s3") stack = await startStack({ objectStore: kind });
       else {
         const s3 = await startS3(join(dir, "s3"));
         const { endpoint, bucket, region, accessKeyId, secretAccessKey } = s3.settings;

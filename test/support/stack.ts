@@ -20,6 +20,8 @@ export interface StackOptions {
   hosts?: HostOptions[];
   /** Plain settings of the worker. */
   vars?: Record<string, string>;
+  /** A directory by default, as a whole Marionette on one machine has. */
+  objectStore?: "disk" | "r2";
   /** Put in front of the daemon's and the runner's programs. */
   prelude?: string;
   /** A real PostgreSQL; `DATABASE_URL` by default, PGlite where that is not set. The stack makes and drops a database of its own in it. */
@@ -116,6 +118,7 @@ async function start(options: StackOptions, ends: (() => Promise<unknown>)[], cl
   const masterKey = randomBytes(24).toString("base64url");
   const controlPlane = await startControlPlane({
     dir: join(dir, "state"),
+    ...(options.objectStore && { objectStore: options.objectStore }),
     databaseUrl: postgres.url,
     databaseEndpoint: postgres.endpoint,
     masterKey,

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unstable_readConfig } from "wrangler";
 import * as z from "zod";
 import { ROOT } from "./bundle.ts";
-import { BUCKET, COMPATIBILITY, OBJECTS, PUBLIC_NETWORK, startControlPlane, type ControlPlane, type ControlPlaneOptions } from "./control-plane.ts";
+import { BUCKET, COMPATIBILITY, objectStoreIn, OBJECTS, PUBLIC_NETWORK, startControlPlane, type ControlPlane, type ControlPlaneOptions } from "./control-plane.ts";
 import { startPostgres, type Postgres } from "./postgres.ts";
 
 /** What of wrangler.toml this machine has to repeat. */
@@ -85,6 +85,22 @@ describe("the control plane on one machine", () => {
     expect(() => process.kill(before ?? 0, 0)).toThrow("ESRCH");
     await plane.start();
     expect(await alive()).toBe(200);
+  });
+
+  it("forgets what a killed workerd had half written, and nothing else", async () => {
+    const chunks = join(dir, "objects/chunks/ab");
+    await mkdir(chunks, { recursive: true });
+    for (const name of ["whole", ".whole.4711.0.tmp", "a.1.2.tmp"]) await writeFile(join(chunks, name), "x");
+    await plane.stop();
+    await plane.start();
+    expect((await readdir(chunks)).sort()).toEqual(["a.1.2.tmp", "whole"]);
+  });
+
+  it("keeps sealed bytes in a directory, and where they began in the simulation of R2, there", async () => {
+    expect(objectStoreIn(dir)).toBe("disk");
+    const earlier = join(dir, "earlier");
+    await mkdir(join(earlier, "r2", BUCKET), { recursive: true });
+    expect(objectStoreIn(earlier)).toBe("r2");
   });
 
   it("says so where its port is taken", async () => {

@@ -1,6 +1,9 @@
 /** Owns the worker in workerd on this machine: its bindings as `wrangler.toml` names them, its port, its life. */
 
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { Miniflare, Log, LogLevel } from "miniflare";
 import { bundleWorker } from "./bundle.ts";
@@ -17,8 +20,10 @@ export const OBJECTS = { SESSIONS: "SessionObject", HOSTS: "HostObject", POOLS: 
 export interface ControlPlaneOptions {
   /** Port that workerd itself listens on; any free one by default. */
   port?: number;
-  /** Where objects and bucket are kept. */
+  /** Where objects and sealed bytes are kept. */
   dir: string;
+  /** What keeps sealed bytes: a directory, or workerd's simulation of R2, which is some thirty times slower and is what earlier data lies in. By default what `dir` has begun with. */
+  objectStore?: "disk" | "r2";
   databaseUrl: string;
   databaseEndpoint: string;
   masterKey: string;
@@ -57,6 +62,18 @@ async function newWorkerd(): Promise<number | null> {
   return null;
 }
 
+/** What `dir` has begun with: the simulation of R2 where that has kept bytes in it. */
+export function objectStoreIn(dir: string): "disk" | "r2" {
+  return existsSync(join(dir, "r2", BUCKET)) ? "r2" : "disk";
+}
+
+/** Opens the directory of sealed bytes, without what a workerd that was killed had half written beside its place. */
+async function openDisk(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  const partial = (await readdir(path, { recursive: true })).filter((name) => /(^|\/)\.[^/]+\.\d+\.\d+\.tmp$/.test(name));
+  await Promise.all(partial.map((name) => rm(join(path, name), { force: true })));
+}
+
 /** Makes a Miniflare without its signal handlers, which would end this process at once: what a signal means here is the caller's to say. */
 function quietly(make: () => Miniflare): Miniflare {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
@@ -79,6 +96,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     miniflare: null, pid: null, port: options.port ?? 0, restarted: () => {},
   };
 
+  const objectStore = options.objectStore ?? objectStoreIn(options.dir);
+  const disk = join(options.dir, "objects");
   const text = (value: string) => ({ type: "text" as const, value });
   const instance = () =>
     new Miniflare({
@@ -103,7 +122,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
             compatibilityFlags: COMPATIBILITY.flags,
             manifest: { mainModule: "index.js", modulesRoot: options.dir, modules: { "index.js": { type: "esm", contents: bundle } } },
             env: {
-              BUCKET: { type: "r2", name: BUCKET },
+              ...(objectStore === "r2" ? { BUCKET: { type: "r2", name: BUCKET } } : { DISK: { type: "disk", path: disk, writable: true } }),
+              MARIONETTE_OBJECT_STORE: text(objectStore),
               PUBLIC_NETWORK,
               ...Object.fromEntries(Object.entries(OBJECTS).map(([binding, exportName]) => [binding, { type: "durable-object" as const, worker: "marionette", exportName }])),
               ...Object.fromEntries(Object.entries(options.vars ?? {}).map(([name, value]) => [name, text(value)])),
@@ -126,6 +146,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   }
 
   async function start(): Promise<void> {
+    if (objectStore === "disk") await openDisk(disk);
     const turn = starting.then(async () => {
       const miniflare = quietly(instance);
       try {

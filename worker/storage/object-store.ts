@@ -38,7 +38,7 @@ export interface Listing {
  * cannot be reached or is busy; all of it may be tried again.
  */
 export interface ObjectStore {
-  readonly kind: "r2" | "s3";
+  readonly kind: "r2" | "s3" | "disk";
   put(key: string, body: Uint8Array | ReadableStream<Uint8Array>, options?: PutOptions): Promise<{ stored: boolean }>;
   /** Null where there is nothing of that key. A range that reaches past the end is cut; one that begins past it is empty. */
   get(key: string, range?: ByteRange): Promise<StoredObject | null>;
