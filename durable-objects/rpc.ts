@@ -47,22 +47,21 @@ export interface ForkSource extends ForkOrigin {
   input: SessionCreate;
 }
 
-/** Done only while this runner serves the session: else `conflict` with `details.runner_id`, the one that does. */
-export interface OfRunner {
-  runner_id?: string;
-}
-
 export interface SessionRpc extends SessionAttachmentRpc, SessionGatewayRpc, SessionScheduleRpc {
   /** Idempotent by id: a second create of the same id answers the session as it is. */
   create(actor: Actor, id: string, workspaceId: string, input: SessionCreate, origin?: SessionOrigin): Promise<Result<Session>>;
   read(actor: Actor): Promise<Result<Session>>;
-  /** `drain_runner_id`: this runner takes no new task, and is given back when it has none. */
-  update(actor: Actor, patch: SessionPatch & { drain_runner_id?: string }): Promise<Result<Session>>;
+  update(actor: Actor, patch: SessionPatch): Promise<Result<Session>>;
   terminate(actor: Actor): Promise<Result<Session>>;
   /** `conflict` with `details.instead` (what would work) where it cannot be, and with `details.strategies` where the provider lacks the strategy. */
-  suspend(actor: Actor, input: SessionSuspend & OfRunner): Promise<Result<Session>>;
+  suspend(actor: Actor, input: SessionSuspend): Promise<Result<Session>>;
   /** A session that is active, or on its way, is answered as it is. */
-  resume(actor: Actor, input: SessionResume & OfRunner): Promise<Result<Session>>;
+  resume(actor: Actor, input: SessionResume): Promise<Result<Session>>;
+  /** Suspends the session by pausing this runner. Of a runner, all three are done only while it serves the session: else `conflict` with `details.runner_id`, the one that does. */
+  pauseRunner(actor: Actor, runnerId: string): Promise<Result<Session>>;
+  resumeRunner(actor: Actor, runnerId: string): Promise<Result<Session>>;
+  /** It takes no new task, and is given back when it has none. */
+  drainRunner(actor: Actor, runnerId: string): Promise<Result<Session>>;
   /** Its workspace was set back to an earlier manifest: the next runner restores it. `conflict` while it has a runner. */
   workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>>;
   /** Newest first. */

@@ -4,7 +4,7 @@ import {
   equalConstantTime, fail, ok, sessionOf as sessionOfChild, type ErrorBody, type Permission, type PermissionApprove, type PermissionDeny,
   type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
-import type { Actor, OfRunner, SessionOrigin, RunClaim } from "../rpc.ts";
+import type { Actor, SessionOrigin, RunClaim } from "../rpc.ts";
 import { CapsuleApi } from "./capsule-api.ts";
 import type { Engine } from "./engine.ts";
 import { ImageApi } from "./images.ts";
@@ -52,11 +52,7 @@ export class SessionApi {
     return session?.tenant_id === actor.tenant_id ? ok(session) : UNKNOWN_SESSION;
   }
 
-  update(actor: Actor, { api_key, drain_runner_id, ...patch }: SessionPatch & { drain_runner_id?: string }): Result<Session> {
-    if (drain_runner_id !== undefined) {
-      const failed = this.#otherRunner(actor, drain_runner_id) ?? this.#input(actor, { type: "runner.drain", by: nameOf(actor) });
-      if (failed) return failed;
-    }
+  update(actor: Actor, { api_key, ...patch }: SessionPatch): Result<Session> {
     const failed = this.#input(actor, { type: "session.update", patch: { ...patch, ...(api_key !== undefined && { has_api_key: true }) } });
     if (failed) return failed;
     this.#given(api_key);
@@ -67,16 +63,12 @@ export class SessionApi {
     return this.#input(actor, { type: "session.terminate", by: nameOf(actor) }) ?? this.read(actor);
   }
 
-  suspend(actor: Actor, { strategy, reason, runner_id }: SessionSuspend & OfRunner): Result<Session> {
-    const other = this.#otherRunner(actor, runner_id);
-    if (other) return other;
+  suspend(actor: Actor, { strategy, reason }: SessionSuspend): Result<Session> {
     const by = `suspended by ${nameOf(actor)}${reason ? `: ${reason}` : ""}`;
     return this.#input(actor, { type: "session.suspend", strategy: strategy ?? null, cause: "requested", reason: by }) ?? this.read(actor);
   }
 
-  resume(actor: Actor, { api_key, capsule_id, provider, selector, runner_id }: SessionResume & OfRunner): Result<Session> {
-    const other = this.#otherRunner(actor, runner_id);
-    if (other) return other;
+  resume(actor: Actor, { api_key, capsule_id, provider, selector }: SessionResume): Result<Session> {
     const from = capsule_id === undefined ? null : this.capsules.at(actor, { capsule_id });
     if (from && !from.ok) return from;
     const options = { ...(provider !== undefined && { provider }), ...(selector !== undefined && { selector }) };
@@ -84,6 +76,16 @@ export class SessionApi {
     if (failed) return failed;
     this.#given(api_key);
     return this.read(actor);
+  }
+
+  /** Only while this runner serves the session. */
+  changeRunner(actor: Actor, runner_id: string, to: "pause" | "resume" | "drain"): Result<Session> {
+    if (!this.#owned(actor)) return UNKNOWN_SESSION;
+    const serving = this.#engine.state.attachment?.runner_id ?? null;
+    if (serving !== runner_id) return fail("conflict", `the runner does not serve its session any more${serving ? `; ${serving} does` : ", which has none now"}`, { details: { runner_id: serving, session_id: this.#engine.state.session?.id } });
+    if (to === "pause") return this.suspend(actor, { strategy: "pause" });
+    if (to === "resume") return this.resume(actor, {});
+    return this.#input(actor, { type: "runner.drain", by: nameOf(actor) }) ?? this.read(actor);
   }
 
   workspaceRestored(actor: Actor, manifest_id: string): Result<Session> {
@@ -137,13 +139,6 @@ export class SessionApi {
     const { session, attachment } = this.#engine.state;
     if (!session || !attachment?.token_hash || !equalConstantTime(tokenHash, attachment.token_hash)) return fail("unauthorized", "no runner of this session has this token now");
     return ok({ tenant_id: session.tenant_id, session_id: session.id, workspace_id: session.workspace_id, epoch: attachment.epoch });
-  }
-
-  /** Why not, where another runner than the one that is meant serves the session, or none. */
-  #otherRunner(actor: Actor, meant: string | undefined): Failed | null {
-    const serving = this.#engine.state.attachment?.runner_id ?? null;
-    if (meant === undefined || meant === serving || !this.#owned(actor)) return null;
-    return fail("conflict", `the runner does not serve its session any more${serving ? `; ${serving} does` : ", which has none now"}`, { details: { runner_id: serving, session_id: this.#engine.state.session?.id } });
   }
 
   #owned(actor: Actor): boolean {

@@ -140,6 +140,15 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     async resume(actor: Actor, input: SessionResume): Promise<Result<Session>> {
       return this.api.resume(actor, input);
     }
+    async pauseRunner(actor: Actor, runnerId: string): Promise<Result<Session>> {
+      return this.api.changeRunner(actor, runnerId, "pause");
+    }
+    async resumeRunner(actor: Actor, runnerId: string): Promise<Result<Session>> {
+      return this.api.changeRunner(actor, runnerId, "resume");
+    }
+    async drainRunner(actor: Actor, runnerId: string): Promise<Result<Session>> {
+      return this.api.changeRunner(actor, runnerId, "drain");
+    }
     async workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>> {
       return this.api.workspaceRestored(actor, manifestId);
     }

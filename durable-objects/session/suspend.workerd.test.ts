@@ -49,6 +49,29 @@ describe("a suspended session", () => {
     expect(subject.fakes.spawns).toHaveLength(1);
   });
 
+  it("is paused, resumed and drained through the runner that serves it, and through no other", async () => {
+    const { subject, runner } = await subjectWith();
+    const { runner_id } = runner.spec;
+    const other = newId("runner", 1);
+    const not = (serving: string | null) => ({ ok: false, error: { code: "conflict", message: expect.stringContaining("does not serve"), details: { runner_id: serving } } });
+    for (const verb of ["pauseRunner", "resumeRunner", "drainRunner"] as const) {
+      expect(await subject.rpc[verb](actor, other)).toMatchObject(not(runner_id));
+      expect(await subject.rpc[verb](stranger, runner_id)).toMatchObject({ ok: false, error: { code: "not_found" } });
+    }
+    expect(unwrap(await subject.rpc.pauseRunner(actor, runner_id))).toMatchObject({ status: "suspending", suspension: { strategy: "pause", cause: "requested" } });
+    const { capsule_id } = await runner.command("capsule");
+    runner.events({ task_id: null, run_id: null }, synced(capsule_id, "suspend"));
+    await subject.is("suspended");
+    expect(await subject.rpc.drainRunner(actor, runner_id)).toMatchObject({ ok: false, error: { code: "conflict", details: { instead: ["resume"] } } });
+    expect(unwrap(await subject.rpc.resumeRunner(actor, runner_id)).status).toBe("resuming");
+    await subject.is("active");
+    expect(unwrap(await subject.rpc.drainRunner(actor, runner_id)).status).toBe("active");
+    await runner.command("stop");
+    runner.socket.close(CLOSE.stopped);
+    await vi.waitUntil(async () => (await subject.session()).runner === null);
+    expect(await subject.rpc.drainRunner(actor, runner_id)).toMatchObject(not(null));
+  });
+
   it("stands for the log up to where its files began to be read, not to where that was told", async () => {
     const { subject, runner } = await subjectWith();
     await subject.task();

@@ -49,7 +49,8 @@ async function changed(c: Ctx, id: string, to: "pause" | "resume" | "drain"): Pr
   const runner = await runnerOf(c, id);
   if (runner.ended_at !== null) throw new Failure("conflict", "The runner has ended", { details: { status: runner.status, session_id: runner.session_id } });
   const stub = sessionStub(c.env, runner.session_id);
-  const session = await call(() => (to === "pause" ? stub.suspend(actorOf(c), { strategy: "pause", runner_id: id }) : to === "resume" ? stub.resume(actorOf(c), { runner_id: id }) : stub.update(actorOf(c), { drain_runner_id: id })));
+  const actor = actorOf(c);
+  const session = await call(() => (to === "pause" ? stub.pauseRunner(actor, id) : to === "resume" ? stub.resumeRunner(actor, id) : stub.drainRunner(actor, id)));
   await listed(c, session);
   return runner;
 }

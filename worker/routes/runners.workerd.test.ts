@@ -22,7 +22,7 @@ describe("runners", () => {
   it("are paused, resumed and drained through the session that they serve", async () => {
     const one = await runner();
     for (const verb of ["pause", "resume", "drain"]) expect(await d.json<Runner>("POST", `/runners/${one.id}/${verb}`)).toEqual(one);
-    expect(d.sessions.get(one.session_id)?.ofRunner).toEqual([{ strategy: "pause", runner_id: one.id }, { runner_id: one.id }, { drain_runner_id: one.id }]);
+    expect(d.sessions.get(one.session_id)?.ofRunners).toEqual([["pause", one.id], ["resume", one.id], ["drain", one.id]]);
   });
 
   it("are not found by another tenant, and not changed where they have ended or the key may only read", async () => {
@@ -35,6 +35,6 @@ describe("runners", () => {
       expect((await d.failure("POST", `/runners/${one.id}/${verb}`, { key: token })).status).toBe(403);
       expect(await d.failure("POST", `/runners/${gone.id}/${verb}`)).toMatchObject({ status: 409, message: "The runner has ended" });
     }
-    expect(d.sessions.get(one.session_id)?.ofRunner).toEqual([]);
+    expect(d.sessions.get(one.session_id)?.ofRunners).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 /** Owns objects that live in memory, for tests of the doors: they remember, answer and stream, and can be made to fail. */
 
-import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, OfRunner, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
+import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
   sessionCreate, type Attachment, type AudioPiece, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionResume, type SessionSuspend,
@@ -59,25 +59,35 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
     const session = this.#mine(actor);
     return session ? ok(session) : NOT_HERE;
   }
-  /** What was asked on behalf of a runner. */
-  readonly ofRunner: object[] = [];
-  async update(actor: Actor, { name, labels, drain_runner_id }: SessionPatch & { drain_runner_id?: string }): Promise<Result<Session>> {
-    if (drain_runner_id !== undefined) this.ofRunner.push({ drain_runner_id });
+  async update(actor: Actor, { name, labels }: SessionPatch): Promise<Result<Session>> {
     return this.#change(actor, () => ({ ...(name !== undefined && { name }), ...(labels && { labels }) }));
   }
   async terminate(actor: Actor): Promise<Result<Session>> {
     return this.#change(actor, () => ({ status: "terminated" }));
   }
   readonly capsules: Capsule[] = [];
-  async suspend(actor: Actor, { strategy, ...input }: SessionSuspend & OfRunner): Promise<Result<Session>> {
-    if (input.runner_id !== undefined) this.ofRunner.push({ strategy, ...input });
+  async suspend(actor: Actor, { strategy }: SessionSuspend): Promise<Result<Session>> {
     if (this.#mine(actor)?.status === "suspended") return fail("conflict", "the session is suspended already", { details: { status: "suspended", instead: ["resume"] } });
     const at = new Date().toISOString();
     return this.#change(actor, () => ({ status: "suspended", suspension: { strategy: strategy ?? "pause", cause: "requested", since: at, demoted_at: null, runner_id: null, host_id: null, capsule_id: null } }));
   }
-  async resume(actor: Actor, input: SessionResume & OfRunner): Promise<Result<Session>> {
-    if (input.runner_id !== undefined) this.ofRunner.push(input);
+  async resume(actor: Actor, _: SessionResume): Promise<Result<Session>> {
     return this.#change(actor, () => ({ status: "resuming", suspension: null }));
+  }
+  /** What was asked of runners. */
+  readonly ofRunners: [string, string][] = [];
+  async #ofRunner(actor: Actor, what: string, id: string): Promise<Result<Session>> {
+    this.ofRunners.push([what, id]);
+    return this.read(actor);
+  }
+  pauseRunner(actor: Actor, id: string): Promise<Result<Session>> {
+    return this.#ofRunner(actor, "pause", id);
+  }
+  resumeRunner(actor: Actor, id: string): Promise<Result<Session>> {
+    return this.#ofRunner(actor, "resume", id);
+  }
+  drainRunner(actor: Actor, id: string): Promise<Result<Session>> {
+    return this.#ofRunner(actor, "drain", id);
   }
   readonly chosen: string[] = [];
   async workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>> {
