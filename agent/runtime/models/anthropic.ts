@@ -13,7 +13,7 @@ export interface AnthropicOptions {
   fetch?: typeof globalThis.fetch | undefined;
 }
 
-const DIALECT: Dialect = { optionsKey: "anthropic", imagesInResults: true, errorFlag: true, cacheMark: { anthropic: { cacheControl: { type: "ephemeral" } } } };
+const DIALECT: Dialect = { optionsKey: "anthropic", imagesInResults: true, signedThoughts: true, errorFlag: true, cacheMark: { anthropic: { cacheControl: { type: "ephemeral" } } } };
 
 export class AnthropicProvider implements ModelProvider {
   readonly name = "anthropic";

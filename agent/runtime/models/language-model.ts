@@ -4,6 +4,7 @@ import { APICallError, type LanguageModelV4, type LanguageModelV4FilePart, type 
 import type { AssistantMessage, Message, ToolCallPart, ToolResultPart } from "../history/messages.ts";
 import { ModelError, type AnswerEnd, type ModelErrorKind, type ModelPart, type ModelRequest } from "./provider.ts";
 import { retryAfterOf } from "./retry.ts";
+import { thoughtFields } from "./thoughts.ts";
 
 /** What tells providers apart in how messages are put. */
 export interface Dialect {
@@ -11,6 +12,8 @@ export interface Dialect {
   optionsKey: string;
   /** Images in tool results are understood; else they follow in a message of the user's. */
   imagesInResults: boolean;
+  /** Thoughts are parts that the provider signs; else fields of their message. */
+  signedThoughts: boolean;
   /** Failed results carry a flag; else they are marked in words. */
   errorFlag: boolean;
   /** Marks the end of a prefix that is worth caching; null where the provider caches by itself. */
@@ -47,19 +50,29 @@ function converted(one: Message, dialect: Dialect): LanguageModelV4Message[] {
 
 function convert(one: Message, dialect: Dialect): LanguageModelV4Message[] {
   if (one.role === "user") return [{ role: "user", content: one.content.map((part) => (part.type === "text" ? part : file(part))) }];
-  if (one.role === "assistant") return [{ role: "assistant", content: one.content.flatMap((part) => assistantPart(part, dialect)) }];
+  if (one.role === "assistant") return answered(one, dialect);
   const results: LanguageModelV4Message = { role: "tool", content: one.content.map((part) => result(part, dialect)) };
   const images = dialect.imagesInResults ? [] : one.content.flatMap((part) => (typeof part.content === "string" ? [] : part.content.flatMap((inner) => (inner.type === "image" ? [inner] : []))));
   return images.length === 0 ? [results] : [results, { role: "user", content: [{ type: "text", text: "The images of the results above:" }, ...images.map(file)] }];
 }
 
+/** What the model said; nothing where it said nothing that can be sent. */
+function answered({ content }: AssistantMessage, dialect: Dialect): LanguageModelV4Message[] {
+  const parts = content.flatMap((part) => assistantPart(part, dialect));
+  if (parts.length === 0) return [];
+  const thoughts = content.filter((part) => part.type === "thinking");
+  const fields = dialect.signedThoughts ? null : thoughtFields({ text: thoughts.map(({ text }) => text).join(""), provider: thoughts[0]?.provider });
+  return [{ role: "assistant", content: parts, ...(fields && { providerOptions: { [dialect.optionsKey]: fields } }) }];
+}
+
 type AssistantPart = Extract<LanguageModelV4Message, { role: "assistant" }>["content"][number];
 
-function assistantPart(part: AssistantMessage["content"][number], { optionsKey }: Dialect): AssistantPart[] {
-  if (part.type === "text") return part.text === "" ? [] : [{ type: "text", text: part.text }];
+function assistantPart(part: AssistantMessage["content"][number], { optionsKey, signedThoughts }: Dialect): AssistantPart[] {
+  // Blank text is refused by those who sent it.
+  if (part.type === "text") return part.text.trim() === "" ? [] : [{ type: "text", text: part.text }];
   const own = part.provider ? { providerOptions: { [optionsKey]: part.provider } as Options } : {};
-  // A thought without its signature would be refused by those who sign, and says nothing to the others.
-  if (part.type === "thinking") return part.provider ? [{ type: "reasoning", text: part.text, ...own }] : [];
+  // A thought without its signature would be refused by those who sign; so would one of another provider.
+  if (part.type === "thinking") return signedThoughts && part.provider && thoughtFields(part) === null ? [{ type: "reasoning", text: part.text, ...own }] : [];
   return [{ type: "tool-call", toolCallId: part.callId, toolName: part.tool, input: part.input, ...own }];
 }
 
@@ -164,6 +177,14 @@ class Answer {
     if (open?.type === "thinking" && metadata) open.provider = { ...open.provider, ...metadata };
   }
 
+  /** How the whole answer's thoughts are to be given back, where that is said at its end. They may hold no text at all. */
+  #keep(thoughts: unknown): void {
+    if (typeof thoughts !== "object" || thoughts === null) return;
+    const first = this.#parts.find((part) => part.type === "thinking");
+    if (first) first.provider = { ...first.provider, ...thoughts };
+    else this.#parts.unshift({ type: "thinking", text: "", provider: { ...thoughts } });
+  }
+
   #call({ toolCallId, toolName, input, providerMetadata }: Extract<LanguageModelV4StreamPart, { type: "tool-call" }>): ToolCallPart {
     const provider = providerMetadata?.[this.#key];
     const call = { type: "tool-call" as const, callId: toolCallId, tool: toolName, ...(provider && { provider }) };
@@ -177,8 +198,9 @@ class Answer {
     return { ...call, input: { malformed_input: input.slice(0, MAX_SAID) } };
   }
 
-  #finish({ finishReason, usage }: Extract<LanguageModelV4StreamPart, { type: "finish" }>): ModelPart {
+  #finish({ finishReason, usage, providerMetadata }: Extract<LanguageModelV4StreamPart, { type: "finish" }>): ModelPart {
     if (finishReason.unified === "error" || finishReason.unified === "interrupted") throw new ModelError("network", "the answer was cut off before its end");
+    this.#keep(providerMetadata?.[this.#key]?.["thoughts"]);
     const calls = this.#parts.some(({ type }) => type === "tool-call");
     const END: Partial<Record<typeof finishReason.unified, AnswerEnd>> = { "length": "length", "content-filter": "refused" };
     const { inputTokens, outputTokens } = usage;

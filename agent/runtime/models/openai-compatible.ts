@@ -3,6 +3,7 @@
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import type { LanguageModelV4 } from "@ai-sdk/provider";
 import { streamFrom, type Dialect } from "./language-model.ts";
+import { ThoughtsTold } from "./thoughts.ts";
 import type { ModelPart, ModelProvider, ModelRequest } from "./provider.ts";
 
 export interface OpenAICompatibleOptions {
@@ -21,7 +22,7 @@ export interface OpenAICompatibleOptions {
   cacheControl?: boolean | undefined;
 }
 
-const DIALECT: Dialect = { optionsKey: "openaiCompatible", imagesInResults: false, errorFlag: false, cacheMark: null };
+const DIALECT: Dialect = { optionsKey: "openaiCompatible", imagesInResults: false, signedThoughts: false, errorFlag: false, cacheMark: null };
 
 interface WireMessage {
   role: string;
@@ -38,10 +39,11 @@ export class OpenAICompatibleProvider implements ModelProvider {
     const { host } = new URL(baseURL);
     this.name = name ?? host;
     this.#endpoint = createOpenAICompatible({
-      name: "openaiCompatible",
+      name: DIALECT.optionsKey,
       baseURL: baseURL.replace(/\/+$/, ""),
       includeUsage: true,
       transformRequestBody: (body) => ((cacheControl ?? (host.endsWith("openrouter.ai") && String(body["model"]).startsWith("anthropic/"))) ? marked(body) : body),
+      metadataExtractor: { extractMetadata: () => Promise.resolve(undefined), createStreamExtractor: thoughtsOfStream },
       ...(apiKey !== undefined && apiKey !== "" && { apiKey }),
       ...(headers && { headers: { ...headers } }),
       ...(fetch && { fetch }),
@@ -53,6 +55,11 @@ export class OpenAICompatibleProvider implements ModelProvider {
     this.#models.set(request.model, model);
     return streamFrom(model, request, DIALECT);
   }
+}
+
+function thoughtsOfStream() {
+  const told = new ThoughtsTold();
+  return { processChunk: (chunk: unknown) => told.take(chunk), buildMetadata: () => (told.kept === null ? undefined : { [DIALECT.optionsKey]: { thoughts: told.kept } }) };
 }
 
 /** The system prompt and the last message as parts with a mark. */
