@@ -42,10 +42,10 @@ describe("the history of a session that has ended", () => {
     const code = await io.run(...argv);
     return { code, out: io.out, err: io.err };
   }
-  /** Files in which the bucket keeps what it has, oldest first. */
+  /** Files of the object store, oldest first. */
   function blobs(): string[] {
-    const all = readdirSync(join(stack.dir, "state"), { recursive: true, withFileTypes: true });
-    return all.filter((entry) => entry.isFile() && entry.parentPath.includes("blobs")).map((entry) => join(entry.parentPath, entry.name)).sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
+    const all = readdirSync(join(stack.dir, "state/objects"), { recursive: true, withFileTypes: true });
+    return all.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name)).sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
   }
 
   it("is read back by everyone as it was, and exported as a chain that anybody can check", async () => {
@@ -94,7 +94,7 @@ describe("the history of a session that has ended", () => {
     host = await startSpecHost(stack.url, (await stack.admin.createRunnerToken(stack.tenantId, "spec host again")).token);
   }, 120_000);
 
-  it("that was changed in the bucket is named by the block that is wrong, and the command fails", async () => {
+  it("that was changed in the object store is named by the block that is wrong, and the command fails", async () => {
     const known = new Set(blobs());
     const { id } = await told(EVENTS);
     await client.sessions.terminate(id);
