@@ -270,3 +270,13 @@ describe("prompt caching", () => {
     expect(JSON.parse(bodies[0] ?? "")).toMatchObject({ messages: [{ role: "system", content: [{ cache_control: { type: "ephemeral" } }] }, { role: "user", content: [{ text: "hello", cache_control: { type: "ephemeral" } }] }] });
   });
 });
+
+describe("the longest answer", () => {
+  it("is asked for of those who speak Anthropic's API for models of their own", async () => {
+    const ask = async (model: string, maxOutputTokens?: number) => {
+      await all(agentOf("anthropic", { model, maxOutputTokens }).stream(said([{ text: "x" }])));
+      return server.asked("anthropic").at(-1)?.body as { max_tokens: number };
+    };
+    expect([await ask("kimi-k2.6"), await ask("kimi-k2.6", 500), await ask("claude-sonnet-4-5"), await ask("claude-of-tomorrow-9")]).toMatchObject([32_000, 500, 64_000, 128_000].map((max_tokens) => ({ max_tokens })));
+  });
+});

@@ -13,6 +13,8 @@ export interface AnthropicOptions {
   fetch?: typeof globalThis.fetch | undefined;
 }
 
+/** The API wants a limit. The AI SDK knows those of Claude's models, and takes 4,096 for all others, which cuts files in their middle; those who speak this API for models of their own take more. */
+const OTHERS_OUTPUT_TOKENS = 32_000;
 const DIALECT: Dialect = { optionsKey: "anthropic", imagesInResults: true, signedThoughts: true, errorFlag: true, cacheMark: { anthropic: { cacheControl: { type: "ephemeral" } } } };
 
 export class AnthropicProvider implements ModelProvider {
@@ -29,6 +31,7 @@ export class AnthropicProvider implements ModelProvider {
   stream(request: ModelRequest): AsyncIterable<ModelPart> {
     const model = this.#models.get(request.model) ?? this.#anthropic(request.model);
     this.#models.set(request.model, model);
-    return streamFrom(model, request, DIALECT);
+    const own = request.maxOutputTokens ?? (/claude/i.test(request.model) ? undefined : OTHERS_OUTPUT_TOKENS);
+    return streamFrom(model, { ...request, maxOutputTokens: own }, DIALECT);
   }
 }
