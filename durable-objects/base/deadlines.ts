@@ -17,10 +17,13 @@ export function backoff(tries: number, { base_ms, cap_ms }: Backoff): number {
   return Math.min(cap_ms, base_ms * 2 ** Math.min(30, Math.max(0, tries - 1)));
 }
 
+/** An alarm may be late by so much, ms; one that has not rung by then will not ring any more. */
+const LOST_MS = 10_000;
+
 /**
- * Where the alarm must be set anew: only ever earlier. An alarm that comes too early finds nothing due and sets the next one, which
- * is cheaper than a write for every deadline that passes by.
+ * Where the alarm must be set anew: only ever earlier, unless the one that is set should have rung long ago. An alarm that comes too early finds
+ * nothing due and sets the next one, which is cheaper than a write for every deadline that passes by.
  */
-export function alarmMove(current: number | null, wanted: number | null): number | null {
-  return wanted !== null && (current === null || wanted < current) ? wanted : null;
+export function alarmMove(current: number | null, wanted: number | null, now: number): number | null {
+  return wanted !== null && (current === null || wanted < current || current < now - LOST_MS) ? wanted : null;
 }

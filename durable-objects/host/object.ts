@@ -237,7 +237,7 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
 
     #carry(now: number): void {
       this.#telling.run(now);
-      const move = alarmMove(this.#alarm, earliest(this.#telling.next(now), this.#link && now + LOOK_MS));
+      const move = alarmMove(this.#alarm, earliest(this.#telling.next(now), this.#link && now + LOOK_MS), now);
       if (move === null) return;
       this.#alarm = move;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(move));

@@ -85,7 +85,7 @@ export function poolObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>, neigh
 
     #carry(now: number): void {
       this.#courier.run(now);
-      const move = alarmMove(this.#alarm, earliest(nextDeadline(this.#state, now), this.#courier.next(now)));
+      const move = alarmMove(this.#alarm, earliest(nextDeadline(this.#state, now), this.#courier.next(now)), now);
       if (move === null) return;
       this.#alarm = move;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(move));

@@ -17,9 +17,6 @@ import { SchedulePrompts } from "./schedule-store.ts";
 import { WAITING_KEY_TABLES } from "./waiting-key.ts";
 import { Commands, Env, Permissions, Runners, Runs, States, STORE_TABLES, Tasks } from "./store.ts";
 
-/** An alarm may be late by so much. */
-const LOST_MS = 10_000;
-
 /** What a turn did, for those who are told after it is stored. */
 export interface Done {
   blocks: { block: Block; items: readonly EventItem[] }[];
@@ -133,9 +130,7 @@ export class Engine {
 
   /** Moves the one alarm where something is due earlier. */
   setAlarm(): void {
-    // One that should have rung long ago will not ring any more.
-    const pending = this.#alarm !== null && this.#alarm < Date.now() - LOST_MS ? null : this.#alarm;
-    const to = alarmMove(pending, earliest(nextDeadline(this.#state), this.otherDeadline()));
+    const to = alarmMove(this.#alarm, earliest(nextDeadline(this.#state), this.otherDeadline()), Date.now());
     if (to === null) return;
     this.#alarm = to;
     // Stored with the turn's own writes: the output gate waits for both.

@@ -182,9 +182,10 @@ export function tenantObject<Env extends ObjectsEnv>(_portsOf: PortsOf<Env>) {
     }
 
     #setAlarm(now: number): void {
-      if (this.#alarm !== null && this.#alarm <= now + SWEEP_MS) return;
+      // Nothing is due sooner: what is due need not be asked.
+      if (alarmMove(this.#alarm, now + SWEEP_MS, now) === null) return;
       const deadline = earliest(this.#bus.deadline(), this.#streams.deadline(), this.#idempotency.deadline());
-      const move = alarmMove(this.#alarm, deadline === null ? null : Math.max(deadline, now + SWEEP_MS));
+      const move = alarmMove(this.#alarm, deadline === null ? null : Math.max(deadline, now + SWEEP_MS), now);
       if (move === null) return;
       this.#alarm = move;
       this.ctx.waitUntil(this.ctx.storage.setAlarm(move));
