@@ -3,7 +3,7 @@
 import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
-  sessionCreate, type Attachment, type AudioPiece, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionResume, type SessionSuspend,
+  sessionCreate, type Attachment, type AudioPiece, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
   type Task, type TaskCreate, type TranscribeAnswer,
 } from "../../sdk/protocol/index.ts";
 import { FakeBudgets } from "./fake-gateway.ts";
@@ -71,7 +71,7 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
     const at = new Date().toISOString();
     return this.#change(actor, () => ({ status: "suspended", suspension: { strategy: strategy ?? "pause", cause: "requested", since: at, demoted_at: null, runner_id: null, host_id: null, capsule_id: null } }));
   }
-  async resume(actor: Actor, _: SessionResume): Promise<Result<Session>> {
+  async resume(actor: Actor): Promise<Result<Session>> {
     return this.#change(actor, () => ({ status: "resuming", suspension: null }));
   }
   /** What was asked of runners. */
