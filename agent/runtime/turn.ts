@@ -4,7 +4,7 @@ import type { Exhausted, Meter } from "./budget.ts";
 import { NO_USAGE, type AgentEvent, type DoneReason, type ErrorCode, type FinalEvent } from "./events.ts";
 import { Guards } from "./guards.ts";
 import type { Recorder } from "./history/journal.ts";
-import { callsOf, textIn, userMessage, type Message, type ToolCallPart, type ToolResultPart, type UserMessage } from "./history/messages.ts";
+import { callsOf, noticeMessage, textIn, type Message, type ToolCallPart, type ToolResultPart, type UserMessage } from "./history/messages.ts";
 import type { Window } from "./history/window.ts";
 import type { Hooks } from "./hooks.ts";
 import { callModel, type WholeAnswer } from "./model-call.ts";
@@ -134,7 +134,7 @@ class Turn {
       const stopped = await this.#call(open, new Map(), results);
       if (stopped) return stopped;
     }
-    if (notice !== undefined) await this.#push(userMessage(`<notice>\n${notice}\n</notice>`));
+    if (notice !== undefined) await this.#push(noticeMessage(notice));
     for (;;) {
       this.#signal.throwIfAborted();
       const used = meter.exhausted;

@@ -53,6 +53,13 @@ export function textIn(message: Message | undefined): string {
   return (message?.content ?? []).flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
 }
 
+/** How a message begins in which the runtime itself tells the model something. */
+export const NOTICE = "<notice>";
+
+export function noticeMessage(words: string): UserMessage {
+  return userMessage(`${NOTICE}\n${words}\n</notice>`);
+}
+
 /** A result that stands in for one that never came. */
 export function notRun({ callId, tool }: Pick<ToolCallPart, "callId" | "tool">, why: string): ToolResultPart {
   return { type: "tool-result", callId, tool, content: why, isError: true };

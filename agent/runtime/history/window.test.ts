@@ -56,6 +56,23 @@ describe("the window", () => {
     expect(view.at(-1)).toBe(messages.at(-1));
   });
 
+  it("keeps the request of a turn that is longer than it holds, in a note that stays the same", () => {
+    const window = new Window({ tokens: 6_000 });
+    const messages: Message[] = [user("an old question"), says("an old answer"), user("rename every module, but never touch legacy/"), user("<notice>\nthe runner died\n</notice>")];
+    const notes = new Set<unknown>();
+    for (let i = 0; i < 300; i++) {
+      messages.push(calls(`${i}`), results("x".repeat(500), `${i}`));
+      const { view } = window.fit(messages);
+      expect(JSON.stringify(view)).toContain("never touch legacy/");
+      notes.add(view[0]);
+    }
+    expect(JSON.stringify([...notes].at(-1))).toMatch(/messages were left out.*The request that you are working on:/);
+    expect(JSON.stringify([...notes].at(-1))).not.toContain("the runner died");
+    expect(notes.size).toBeLessThan(30);
+    messages.push(says("done"), user("and now?"), says("z".repeat(30_000)));
+    expect(JSON.stringify(window.fit(messages).view[0])).not.toContain("legacy/");
+  });
+
   it("keeps what it sends alike from call to call", () => {
     const window = new Window({ tokens: 8_000 });
     const messages: Message[] = [];

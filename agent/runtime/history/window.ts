@@ -1,6 +1,7 @@
 /** Owns what of a long conversation the model is sent: old tool results are shortened to a note, then the oldest exchanges left out, never half a pair. */
 
-import { callsOf, mended, type Message, type ToolMessage } from "./messages.ts";
+import { clipped } from "../tools/bounded.ts";
+import { callsOf, mended, NOTICE, textIn, type Message, type ToolMessage } from "./messages.ts";
 
 export interface WindowLimits {
   /** Tokens that the conversation may take, beside prompt and tools. */
@@ -18,6 +19,9 @@ const HEAD = 200;
 const SHORT = 600;
 /** What an image takes, in tokens, whatever its size. */
 const IMAGE_TOKENS = 1_500;
+
+/** Characters of a request that are kept when its message is left out; of a small window, a quarter of it. */
+const REQUEST = 8_000;
 
 /** Sizes are counted once a message. */
 const TOKENS = new WeakMap<Message, number>();
@@ -62,6 +66,7 @@ export class Window {
   reset(): void {
     this.#shortened = 0;
     this.#dropped = 0;
+    this.#noteFor = -1;
   }
 
   /** Takes the provider's own count of what was sent for `view`: the estimate is corrected by it. */
@@ -111,17 +116,19 @@ export class Window {
   #view(messages: readonly Message[]): readonly Message[] {
     if (this.#dropped === 0 && this.#shortened === 0) return mended(messages);
     const kept: Message[] = [];
-    if (this.#dropped > 0) kept.push(this.#left());
+    if (this.#dropped > 0) kept.push(this.#left(messages));
     for (let i = this.#dropped; i < messages.length; i++) kept.push(this.#at(messages, i));
     return mended(kept);
   }
 
   #note: Message | null = null;
   #noteFor = -1;
-  /** What stands for the messages that were left out; the same object as long as the same are. */
-  #left(): Message {
+  /** What stands for the messages that were left out; the same object as long as the same are. A long turn leaves its own beginning out, but never what it is for. */
+  #left(messages: readonly Message[]): Message {
     if (this.#note === null || this.#noteFor !== this.#dropped) {
-      this.#note = { role: "user", content: [{ type: "text", text: `[The conversation was longer: its first ${this.#dropped} messages were left out. What was written to files and to memory/ is still there.]` }] };
+      const request = messages.slice(this.#dropped).some(isRequest) ? undefined : messages.slice(0, this.#dropped).findLast(isRequest);
+      const words = request === undefined ? "" : `\nThe request that you are working on:\n${clipped(textIn(request), Math.min(REQUEST, Math.round(this.#limit)))}`;
+      this.#note = { role: "user", content: [{ type: "text", text: `[The conversation was longer: its first ${this.#dropped} messages were left out. What was written to files and to memory/ is still there.]${words}` }] };
       this.#noteFor = this.#dropped;
     }
     return this.#note;
@@ -151,6 +158,11 @@ function shortResults(one: ToolMessage): ToolMessage {
       return { ...result, content: `${text.slice(0, HEAD).toWellFormed()}\n[… the rest of this result of ${result.tool}, ${text.length} characters in all, was left out to make room; call it again if you need it]` };
     }),
   };
+}
+
+/** What a person said; the runtime's own notices are none. */
+function isRequest(one: Message): boolean {
+  return one.role === "user" && !textIn(one).startsWith(NOTICE);
 }
 
 /** The first index from `from` on where nothing before is needed by what follows: a message that is no result, with no call open. Null where only the newest are left. */
