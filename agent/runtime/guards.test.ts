@@ -31,6 +31,16 @@ describe("the guards", () => {
     expect(seen.indexOf("warn")).toBe(length * 3 - 1);
     expect(seen.indexOf("stop")).toBe(length * 5 - 1);
   });
+  it("stop nothing at calls that were made at once before their results were seen", () => {
+    for (const outcomes of [Array.from({ length: 20 }, (_, i) => outcome(String(i), { isError: true })), Array.from({ length: 20 }, () => outcome("same"))]) {
+      const guards = new Guards();
+      expect([guards.take(outcomes).kind, guards.take(outcomes).kind]).toEqual(["warn", "stop"]);
+    }
+    const guards = new Guards();
+    const misfits = (round = 0) => Array.from({ length: 4 }, (_, i) => outcome(`${round} ${i}`, { misfit: true }));
+    expect([1, 2, 3, 4].map((round) => guards.take(misfits(round)).kind)).toEqual(["go-on", "go-on", "go-on", "stop"]);
+    expect(new Guards().take([...misfits(), outcome("fits"), ...misfits()]).kind).toBe("go-on");
+  });
   it("do not take tests that fail alike between edits for a loop", () => {
     expect(kinds(Array.from({ length: 16 }, (_, i) => outcome(i % 2 === 0 ? `edit ${i}` : "npm test fails"))).includes("stop")).toBe(false);
   });

@@ -28,25 +28,29 @@ export class Guards {
   readonly #misfits = new Map<string, number>();
   #keys: string[] = [];
 
-  /** Takes the outcomes of one round of calls, in their order; the sternest verdict counts. */
+  /** Takes the outcomes of one round of calls, in their order; the sternest verdict counts. What was called at once is answered before it stops anything: nobody has been warned yet. */
   take(outcomes: readonly Outcome[]): Verdict {
-    return outcomes.map((outcome) => this.#one(outcome)).reduce<Verdict>((worst, next) => (rank(next) > rank(worst) ? next : worst), { kind: "go-on" });
+    const warned = { failures: this.#failures >= FAILURES_WARN, repeats: repeated(this.#keys).times >= REPEATS_WARN };
+    const misfit = new Set<string>();
+    return outcomes.map((outcome) => this.#one(outcome, warned, misfit)).reduce<Verdict>((worst, next) => (rank(next) > rank(worst) ? next : worst), { kind: "go-on" });
   }
 
-  #one({ tool, key, isError, misfit }: Outcome): Verdict {
+  #one({ tool, key, isError, misfit }: Outcome, warned: { failures: boolean; repeats: boolean }, counted: Set<string>): Verdict {
     this.#failures = isError ? this.#failures + 1 : 0;
-    const misfits = misfit ? (this.#misfits.get(tool) ?? 0) + 1 : 0;
+    const before = this.#misfits.get(tool) ?? 0;
+    const misfits = !misfit ? 0 : counted.has(tool) ? Math.max(1, before) : before + 1;
     this.#misfits.set(tool, misfits);
+    if (misfit) counted.add(tool);
     if (key !== null) this.#keys = [...this.#keys, key].slice(-REPEATS_STOP * LONGEST_ROUND);
     if (misfits > MISFITS) return { kind: "stop", reason: "stop-loss", note: `the input of ${tool} did not fit its schema ${misfits} times in a row` };
     const repeats = key === null ? { times: 1, length: 1 } : repeated(this.#keys);
-    if (repeats.times >= REPEATS_STOP) return { kind: "stop", reason: "doom-loop", note: `${rounds(repeats.length, tool)} gave the same result ${repeats.times} times in a row` };
-    if (this.#failures >= FAILURES_STOP) return { kind: "stop", reason: "stop-loss", note: `${this.#failures} tool calls failed in a row, the last of ${tool}` };
+    if (repeats.times >= REPEATS_STOP && warned.repeats) return { kind: "stop", reason: "doom-loop", note: `${rounds(repeats.length, tool)} gave the same result ${repeats.times} times in a row` };
+    if (this.#failures >= FAILURES_STOP && warned.failures) return { kind: "stop", reason: "stop-loss", note: `${this.#failures} tool calls failed in a row, the last of ${tool}` };
     if (repeats.times >= REPEATS_WARN) {
-      return { kind: "warn", note: `${rounds(repeats.length, tool)} has now given the same result ${repeats.times} times in a row. Repeating it will not help; at ${REPEATS_STOP} this turn is stopped. Do something else, or say what blocks you.` };
+      return { kind: "warn", note: `${rounds(repeats.length, tool)} has now given the same result ${repeats.times} times in a row. Repeating it will not help; ${at(repeats.times, REPEATS_STOP)} this turn is stopped. Do something else, or say what blocks you.` };
     }
     if (this.#failures >= FAILURES_WARN) {
-      return { kind: "warn", note: `${this.#failures} tool calls in a row have failed; at ${FAILURES_STOP} this turn is stopped. Find out why before you go on: look instead of guessing, try another way, or say what blocks you.` };
+      return { kind: "warn", note: `${this.#failures} tool calls in a row have failed; ${at(this.#failures, FAILURES_STOP)} this turn is stopped. Find out why before you go on: look instead of guessing, try another way, or say what blocks you.` };
     }
     return { kind: "go-on" };
   }
@@ -69,6 +73,10 @@ function same(keys: readonly string[], length: number, times: number): boolean {
 
 function rounds(length: number, tool: string): string {
   return length === 1 ? `the same call of ${tool}` : `the same round of ${length} calls`;
+}
+
+function at(count: number, stop: number): string {
+  return count < stop ? `at ${stop}` : "with one more";
 }
 
 function rank({ kind }: Verdict): number {
