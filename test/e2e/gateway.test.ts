@@ -200,7 +200,8 @@ describe("bad input", () => {
       const caller = await gatewayCaller(stack, host, null, { api_key: ANTHROPIC_KEY, base_url: `http://127.0.0.1:${(inside.address() as AddressInfo).port}` });
       const answer = await caller.post("/anthropic/v1/messages", messages([{ text: "x" }]), { redirect: "manual" });
       expect([answer.status, answer.headers.get("location"), asked]).toEqual([307, "/secret", ["/v1/messages"]]);
-      expect((await requests(caller.session.id, 1))[0]).toMatchObject({ status: 307 });
+      // Nothing of a model came: nothing is charged.
+      expect((await requests(caller.session.id, 1))[0]).toMatchObject({ status: 307, outcome: "failed", cost_usd: 0, input_tokens: 0 });
     } finally {
       inside.close();
     }
@@ -218,6 +219,41 @@ describe("bad input", () => {
     expect(answer.status).toBe(200);
     await answer.text();
     expect((await requests(caller.session.id, 1))[0]).toMatchObject({ outcome: "completed" });
+  });
+
+  it("carries and settles what is no answer of a model: lines of megabytes, other types than said, a status that is none", async () => {
+    const piece = "a".repeat(64 * 1024);
+    const end = 'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":5}}\n\ndata: [DONE]\n\n';
+    const wild = createServer((request, answer) => {
+      const kind = request.url ?? "";
+      request.resume().on("end", () => {
+        if (kind.startsWith("/none")) request.socket.end("HTTP/1.1 999 Odd\r\ncontent-length: 2\r\n\r\nhi");
+        else answer.writeHead(200, { "content-type": kind.startsWith("/plain") ? "text/plain" : "text/event-stream" });
+        if (kind.startsWith("/long")) answer.write(`data: {"choices":[{"delta":{"content":"${piece.repeat(240)}"}}]}\n\n`);
+        if (!request.socket.writableEnded) answer.end(end);
+      });
+    });
+    await new Promise<void>((done) => void wild.listen(0, "127.0.0.1", done));
+    const base = `http://127.0.0.1:${(wild.address() as AddressInfo).port}`;
+    const ask = async (kind: string, more: object = {}) => {
+      const caller = await gatewayCaller(stack, host, null, { api_key: OPENAI_KEY, base_url: `${base}/${kind}`, budget: { max_tokens: 1_000_000 } });
+      const answer = await caller.post("/openai/chat/completions", chat([{ text: "x" }], "wild", more));
+      const text = await answer.text();
+      const [call] = await requests(caller.session.id, 1);
+      expect((await caller.now()).budget).toMatchObject({ reserved_tokens: 0 });
+      return { status: answer.status, size: text.length, text, call };
+    };
+    const counted = { outcome: "completed", estimated: false, input_tokens: 10, output_tokens: 5 };
+    try {
+      for (const more of [{}, { stream_options: { include_usage: true } }]) {
+        const long = await ask("long", more);
+        expect([long.status, long.size > 15_000_000, long.call]).toEqual([200, true, expect.objectContaining(counted)]);
+      }
+      expect((await ask("plain")).call).toMatchObject(counted);
+      expect(await ask("none")).toMatchObject({ status: 502, text: expect.stringContaining("999") as string, call: { outcome: "unreachable", cost_usd: 0 } });
+    } finally {
+      wild.close();
+    }
   });
 });
 

@@ -185,6 +185,11 @@ async function send(request: Request, url: URL, door: Door, upstream: Upstream, 
       if (leaving.signal.aborted) throw new Upset({ code: "unavailable", status: 499, message: "The agent left" });
       throw new Upset({ code: "unavailable", status: 502, message: `upstream_unreachable: the model provider at ${upstream.host} cannot be reached: ${error instanceof Error ? error.message.slice(0, 200) : "no answer"}`, details: { upstream: upstream.host } });
     }
+    // What HTTP does not know cannot be passed on.
+    if (response.status < 200 || response.status > 599) {
+      await response.body?.cancel();
+      throw new Upset({ code: "unavailable", status: 502, message: `upstream_unreachable: the model provider at ${upstream.host} answered with the status ${response.status}, which is none`, details: { upstream: upstream.host } });
+    }
     const wait = waitFor(response.status, response.headers, tries, Date.now());
     if (wait === null) return { response, retries: tries - 1 };
     await response.body?.cancel();
@@ -221,17 +226,18 @@ async function stream(request: Request, url: URL, door: Door, kind: Kind, bytes:
   }
   const { response, retries } = sent;
   const { status, headers, body } = response;
+  // A redirect is the agent's to read, and no answer of a model.
+  const failed = status >= 300;
   if (!body) {
-    end(null, { outcome: status < 400 ? "completed" : "failed", status, retries });
+    end(null, { outcome: failed ? "failed" : "completed", status, retries });
     return new Response(null, { status, headers });
   }
   const streamed = /event-stream/i.test(headers.get("content-type") ?? "");
-  const meter = new Meter(kind.api, streamed, status < 400 ? bytes.byteLength : 0);
-  const passed = passOn(body, meter, asks && streamed && status < 400, leaving);
+  const meter = new Meter(kind.api, streamed, bytes.byteLength);
+  const passed = passOn(body, meter, asks && streamed && !failed, leaving);
   around.waitUntil(
     passed.done.then(({ counted, outcome, error, first }) => {
-      const failed = status >= 400;
-      end(failed ? null : counted, { outcome: failed ? "failed" : outcome, status, error: error ?? (failed ? counted.error : null), retries, first });
+      end(failed ? null : counted, { outcome: failed ? "failed" : outcome, status, error: failed ? counted.error : error, retries, first });
     }),
   );
   return new Response(passed.body, { status, statusText: response.statusText, headers });

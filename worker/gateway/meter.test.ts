@@ -59,6 +59,31 @@ describe("the meter", () => {
     expect(cut.tokens.input + cut.tokens.cache_read).toBeGreaterThan(0);
   });
 
+  it("looks at what an answer is, whatever its header says, and takes all that passed for text where it cannot be read", () => {
+    for (const [api, text, counted] of STREAMS) expect(metered(api, text, false)).toMatchObject(counted);
+    const whole = '{"model":"m","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5}}';
+    for (const stream of [true, false]) {
+      expect(metered("openai.chat", whole, stream)).toMatchObject({ whole: true, estimated: false, stop_reason: "stop", tokens: { input: 10, output: 5 } });
+      expect(metered("openai.chat", whole.slice(0, 60), stream)).toMatchObject({ whole: false, estimated: true, tokens: { input: 100, output: 15 } });
+      expect(metered("anthropic.messages", "x".repeat(20 * 1024 * 1024), stream)).toMatchObject({ whole: false, estimated: true, tokens: { output: 5 * 1024 * 1024 } });
+    }
+  });
+
+  it("reads lines of megabytes", () => {
+    for (const text of ["a".repeat(15 * 1024 * 1024), "\\\"".repeat(1024 * 1024), " ".repeat(15 * 1024 * 1024)]) {
+      const { tokens, estimated } = metered("anthropic.messages", sse({ type: "content_block_delta", delta: { text } }, { type: "message_stop" }));
+      expect([tokens.output, estimated]).toEqual([(JSON.stringify(text).length - 2) / 4, true]);
+    }
+  });
+
+  it("estimates what a count leaves out", () => {
+    const end = { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 42 } };
+    expect(metered("anthropic.messages", sse({ type: "message_start", message: { model: "m" } }, end, { type: "message_stop" }))).toMatchObject({ estimated: true, tokens: { input: 100, output: 42 } });
+    expect(metered("anthropic.messages", sse({ type: "message_start", message: { model: "m" } }, { ...end, usage: { ...end.usage, input_tokens: 7 } }))).toMatchObject({ estimated: false, tokens: { input: 7, output: 42 } });
+    // What is kept for an hour is among what was written.
+    expect(metered("anthropic.messages", '{"type":"message","usage":{"input_tokens":1,"output_tokens":2,"cache_creation":{"ephemeral_1h_input_tokens":9}}}', false).tokens).toMatchObject({ cache_write: 9, cache_write_1h: 9 });
+  });
+
   it("takes any bytes without failing, and no count that is none", () => {
     const words = fc.constantFrom("data: ", "\n", "\r\n", '{"usage":{', '"output_tokens":', "-5", "1e999", '"message_delta"', "[DONE]", "}}", '"type":');
     fc.assert(
@@ -149,6 +174,19 @@ describe("a stream whose usage nobody asked for", () => {
         expect(out + new TextDecoder().decode(hide.flush() ?? new Uint8Array())).toBe(shown);
       }),
     );
+  });
+  it("is not looked for in a line without an end, which passes as it comes", () => {
+    const hide = new UnaskedUsage();
+    const piece = bytes("a".repeat(64 * 1024));
+    let [out, held] = [0, 0];
+    for (let i = 0; i < 1_000; i++) {
+      out += hide.pass(piece)?.byteLength ?? 0;
+      held = Math.max(held, (i + 1) * piece.byteLength - out);
+    }
+    expect(held).toBeLessThanOrEqual(256 * 1024);
+    const rest = `tail\n${sse({ choices: [], usage: { prompt_tokens: 3 } }, { choices: [{ delta: {} }], usage: null })}`;
+    const last = new TextDecoder().decode(hide.pass(bytes(rest)) ?? new Uint8Array());
+    expect([out, last, hide.flush()]).toEqual([1_000 * piece.byteLength, `tail\n${sse({ choices: [{ delta: {} }] })}`, null]);
   });
   it("is asked for in a body that else stays as it was, byte by byte", () => {
     expect(new TextDecoder().decode(askingForUsage(bytes(' {"n": 12345678901234567890, "é":1}')))).toBe(' {"stream_options":{"include_usage":true},"n": 12345678901234567890, "é":1}');

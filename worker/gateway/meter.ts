@@ -6,8 +6,10 @@ import { NO_TOKENS, type Tokens } from "./prices.ts";
 /** Longest line of a stream, or whole answer, that is looked into, in characters; what is longer passes and is estimated. */
 const MAX_TEXT = 16 * 1024 * 1024;
 const CHARS_PER_TOKEN = 4;
-/** The text of a piece of an answer, whatever its wire calls it. */
-const PIECE = /"(?:text|thinking|partial_json|delta|content|arguments|reasoning_content)":\s*"((?:[^"\\]|\\.)*)"/;
+/** Where the text of a piece of an answer begins, whatever its wire calls it. */
+const PIECE = /"(?:text|thinking|partial_json|delta|content|arguments|reasoning_content)":\s*"/;
+/** How an answer begins that is a stream of events, whatever its header says. */
+const EVENTS = /^(?:data|event|id|retry)?:/;
 
 export interface Counted {
   tokens: Tokens;
@@ -34,6 +36,19 @@ function parsed(json: string): Fields {
   }
 }
 
+/** Characters of the text of a line's first piece, as they are written; a pattern for all of it would overflow the stack where it is megabytes. */
+function pieceOf(line: string): number {
+  const found = PIECE.exec(line);
+  if (!found) return 0;
+  const from = found.index + found[0].length;
+  for (let at = line.indexOf('"', from); at !== -1; at = line.indexOf('"', at + 1)) {
+    let escapes = 0;
+    while (line[at - 1 - escapes] === "\\") escapes++;
+    if (escapes % 2 === 0) return at - from;
+  }
+  return line.length - from;
+}
+
 export class Meter {
   readonly #api: ModelApi;
   readonly #stream: boolean;
@@ -50,6 +65,9 @@ export class Meter {
   #error: string | null = null;
   #chars = 0;
   #pieces = 0;
+  /** All characters that passed, and whether any of them were of an event. */
+  #passed = 0;
+  #events = false;
 
   /** `requestBytes`: size of the request, for an estimate of the tokens in. */
   constructor(api: ModelApi, stream: boolean, requestBytes: number) {
@@ -60,27 +78,37 @@ export class Meter {
 
   feed(bytes: Uint8Array): void {
     const piece = this.#decoder.decode(bytes, { stream: true });
+    this.#passed += piece.length;
     if (!this.#stream) {
       if (this.#rest.length + piece.length <= MAX_TEXT) this.#rest += piece;
       else this.#overlong = true;
       return;
     }
     let from = 0;
+    if (this.#overlong) this.#chars += piece.length;
     for (let end = piece.indexOf("\n"); end !== -1; end = piece.indexOf("\n", from)) {
       if (!this.#overlong) this.#line(from === 0 && this.#rest !== "" ? this.#rest + piece.slice(0, end) : piece.slice(from, end));
       this.#overlong = false;
       this.#rest = "";
       from = end + 1;
     }
-    if (this.#rest.length + piece.length - from > MAX_TEXT) this.#overlong = true;
+    if (this.#rest.length + piece.length - from > MAX_TEXT) {
+      this.#overlong = true;
+      this.#chars += this.#rest.length + piece.length - from;
+    }
     this.#rest = this.#overlong ? "" : this.#rest + piece.slice(from);
   }
 
   end(): Counted {
-    if (this.#stream && this.#rest !== "") this.#line(this.#rest);
-    else if (!this.#stream) this.#answer(parsed(this.#rest));
+    const rest = this.#rest;
     this.#rest = "";
-    const estimated = !this.#counted;
+    // What an answer is shows in its first characters; its header may say otherwise.
+    if (this.#stream && this.#events) this.#line(rest);
+    else if (EVENTS.test(rest)) for (const line of rest.split("\n")) this.#line(line);
+    else this.#answer(parsed(rest));
+    const estimated = !this.#counted || !this.#input;
+    // Of what cannot be read at all, everything that passed is taken for its text.
+    if (!this.#events && !this.#whole) this.#chars = this.#passed;
     const output = Math.max(this.#pieces, Math.ceil(this.#chars / CHARS_PER_TOKEN), this.#tokens.output);
     const input = this.#input ? this.#tokens.input : Math.ceil(this.#requestBytes / CHARS_PER_TOKEN);
     return { tokens: estimated ? { ...this.#tokens, input, output } : this.#tokens, model: this.#model, stop_reason: this.#stop, whole: this.#whole, estimated, error: this.#error };
@@ -88,12 +116,13 @@ export class Meter {
 
   #line(line: string): void {
     if (!line.startsWith("data:")) return;
+    this.#events = true;
     // Most lines are pieces of text: only those that may tell of tokens, the end or an error are parsed.
-    if (/"usage":\s*\{|"(?:message_start|message_delta|message_stop|error|response\.(?:created|completed|incomplete|failed))"|"finish_reason":\s*"|^data:\s*\[DONE\]/.test(line)) this.#event(line.slice(5).trim());
-    const piece = PIECE.exec(line)?.[1];
-    if (piece) {
+    if (/"usage"\s*:\s*\{|"(?:message_start|message_delta|message_stop|error|response\.(?:created|completed|incomplete|failed))"|"finish_reason"\s*:\s*"|^data:\s*\[DONE\]/.test(line)) this.#event(line.slice(5).trim());
+    const chars = pieceOf(line);
+    if (chars > 0) {
       this.#pieces++;
-      this.#chars += piece.length;
+      this.#chars += chars;
     }
   }
 
@@ -114,7 +143,6 @@ export class Meter {
       const message = fields(event["message"]);
       this.#model = text(message["model"]);
       this.#anthropicUsage(fields(message["usage"]));
-      this.#input = true;
     } else if (event["type"] === "message_delta") {
       this.#stop = text(fields(event["delta"])["stop_reason"]) ?? this.#stop;
       this.#anthropicUsage(fields(event["usage"]));
@@ -125,12 +153,14 @@ export class Meter {
   /** Cumulative: what a later count names overrides the earlier. */
   #anthropicUsage(usage: Fields): void {
     const kept = this.#tokens;
+    const forAnHour = count(fields(usage["cache_creation"])["ephemeral_1h_input_tokens"]) ?? kept.cache_write_1h;
+    if (count(usage["input_tokens"]) !== undefined) this.#input = true;
     this.#tokens = {
       input: count(usage["input_tokens"]) ?? kept.input,
       output: count(usage["output_tokens"]) ?? kept.output,
       cache_read: count(usage["cache_read_input_tokens"]) ?? kept.cache_read,
-      cache_write: count(usage["cache_creation_input_tokens"]) ?? kept.cache_write,
-      cache_write_1h: count(fields(usage["cache_creation"])["ephemeral_1h_input_tokens"]) ?? kept.cache_write_1h,
+      cache_write: Math.max(forAnHour, count(usage["cache_creation_input_tokens"]) ?? kept.cache_write),
+      cache_write_1h: forAnHour,
       reasoning: count(fields(usage["output_tokens_details"])["thinking_tokens"]) ?? kept.reasoning,
     };
   }
@@ -183,7 +213,6 @@ export class Meter {
       this.#stop = text(body["stop_reason"]);
       this.#anthropicUsage(usage);
       this.#counted = count(usage["output_tokens"]) !== undefined;
-      this.#input = this.#counted;
     } else if (this.#api === "openai.responses") this.#responsesEnd(body);
     else this.#chat(body);
     if (!this.#counted) this.#chars = JSON.stringify(body["choices"] ?? body["output"] ?? body["content"] ?? "").length;

@@ -7,6 +7,8 @@
 
 const NULL_USAGE = /,\s*"usage"\s*:\s*null(?=\s*[,}])/;
 const newline = 0x0a;
+/** No line that tells the usage is as long, bytes: a longer one passes as it comes. */
+const MAX_LINE = 256 * 1024;
 
 /** True for the one event that only tells the usage. */
 function tellsUsage(line: string): boolean {
@@ -19,28 +21,45 @@ function tellsUsage(line: string): boolean {
   }
 }
 
-/** Lets whole lines through as soon as they are there; the pieces of one line come together. */
+/** Lets whole lines through as soon as they are there; the pieces of one line come together, unless it is too long to be looked into. */
 export class UnaskedUsage {
-  #rest: Uint8Array<ArrayBuffer> = new Uint8Array();
+  #rest: Uint8Array[] = [];
+  #held = 0;
+  /** The line that passes now was too long to be held. */
+  #overlong = false;
   /** The empty line behind a dropped event goes with it. */
   #dropped = false;
-  readonly #decoder = new TextDecoder();
+  readonly #decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
   readonly #encoder = new TextEncoder();
 
   pass(bytes: Uint8Array): Uint8Array | null {
     const end = bytes.lastIndexOf(newline) + 1;
-    const ready = concat(this.#rest, bytes.subarray(0, end));
-    if (end === 0) {
-      this.#rest = concat(this.#rest, bytes);
-      return null;
+    if (this.#overlong) {
+      const first = bytes.indexOf(newline) + 1;
+      if (first === 0) return bytes;
+      this.#overlong = false;
+      const rest = this.pass(bytes.subarray(first));
+      return concat([bytes.subarray(0, first), ...(rest ? [rest] : [])]);
     }
-    this.#rest = concat(new Uint8Array(), bytes.subarray(end));
-    const out = this.#decoder.decode(ready).split("\n").slice(0, -1).map((line) => this.#line(line)).filter((line) => line !== null);
-    return out.length === 0 ? null : this.#encoder.encode(`${out.join("\n")}\n`);
+    const ready = end === 0 ? null : this.#lines(concat([...this.#rest, bytes.subarray(0, end)]));
+    if (end > 0) [this.#rest, this.#held] = [[], 0];
+    // A copy: the caller may use its buffer again.
+    this.#rest.push(bytes.slice(end));
+    this.#held += bytes.byteLength - end;
+    if (this.#held <= MAX_LINE) return ready;
+    this.#overlong = true;
+    const held = concat([...(ready ? [ready] : []), ...this.#rest]);
+    [this.#rest, this.#held] = [[], 0];
+    return held;
   }
   /** What is left at the end. */
   flush(): Uint8Array | null {
-    return this.#rest.byteLength === 0 ? null : this.#rest;
+    return this.#held === 0 ? null : concat(this.#rest);
+  }
+
+  #lines(bytes: Uint8Array): Uint8Array | null {
+    const out = this.#decoder.decode(bytes).split("\n").slice(0, -1).map((line) => this.#line(line)).filter((line) => line !== null);
+    return out.length === 0 ? null : this.#encoder.encode(`${out.join("\n")}\n`);
   }
 
   #line(line: string): string | null {
@@ -53,9 +72,12 @@ export class UnaskedUsage {
   }
 }
 
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(a.byteLength + b.byteLength);
-  whole.set(a);
-  whole.set(b, a.byteLength);
+function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((size, part) => size + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
   return whole;
 }
