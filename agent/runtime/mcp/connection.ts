@@ -76,12 +76,17 @@ export class McpConnection {
   }
 
   async #connected(): Promise<Live> {
+    const before = this.#live;
+    const known = await before?.catch(() => null);
     if (this.#closed) throw new McpServerError(`the MCP server ${this.name} was closed`);
-    const known = await this.#live?.catch(() => null);
-    if (known !== undefined && known !== null && !known.gone) return known;
-    // Whoever comes meanwhile waits for the same one.
-    if (known?.gone === true || this.#live === null || known === null) this.#live = this.#connect();
-    return this.#live;
+    if (known && !known.gone) return known;
+    // Of several who find it gone one begins another, and all wait for that.
+    if (this.#live === before) {
+      this.#live = this.#connect();
+      // What is left of the old one, such as a stream that it still listens on.
+      void known?.client.close().catch(() => {});
+    }
+    return this.#live ?? this.#connected();
   }
 
   async #connect(): Promise<Live> {
@@ -110,12 +115,14 @@ export class McpConnection {
     const code = (error as { code?: unknown }).code;
     const words = live.tail() === "" ? "" : `; its last words: ${live.tail()}`;
     if (code === TIMED_OUT || error instanceof TimeoutError) return new McpServerError(`the MCP server ${this.name} did not answer in time${words}. It may hang: try once more, or go on without it.`, { cause: error });
-    if (live.gone || code === CLOSED || code === "ENOENT" || code === "EPIPE") {
+    // Over HTTP nobody tells that the server ended; one that was begun anew knows nothing of our session, and says so by one of these.
+    const unreachable = /fetch failed/.test(message);
+    if (live.gone || unreachable || code === CLOSED || code === "ENOENT" || code === "EPIPE" || code === 400 || code === 404) {
       live.gone = true;
-      const why = code === "ENOENT" ? "cannot be started: there is no such program" : `has ended or cannot be reached${words}`;
+      const why = code === "ENOENT" ? "cannot be started: there is no such program" : code === 400 || code === 404 ? `knows our session no more (${message.slice(0, 500)})` : `has ended or cannot be reached${unreachable ? ` (${causeOf(error)})` : words}`;
       return new McpServerError(`the MCP server ${this.name} ${why}. The next call starts it anew; if that fails too, go on without it.`, { cause: error });
     }
-    return new McpServerError(`the MCP server ${this.name} refused: ${message.slice(0, 2_000)}${/fetch failed/.test(message) ? ` (${causeOf(error)})` : ""}`, { cause: error });
+    return new McpServerError(`the MCP server ${this.name} refused: ${message.slice(0, 2_000)}`, { cause: error });
   }
 }
 

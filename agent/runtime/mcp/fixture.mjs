@@ -12,6 +12,7 @@ function server() {
   const text = (value) => ({ content: [{ type: "text", text: value }] });
   mcp.registerTool("add", { description: "Adds two numbers.", inputSchema: { a: z.number(), b: z.number() } }, ({ a, b }) => text(String(a + b)));
   mcp.registerTool("env", { description: "Its variables.", inputSchema: {} }, () => text(JSON.stringify(process.env)));
+  mcp.registerTool("pid", { description: "Its process.", inputSchema: {} }, () => text(String(process.pid)));
   mcp.registerTool("fail", { description: "Fails.", inputSchema: {} }, () => ({ ...text("it did not work"), isError: true }));
   mcp.registerTool("hang", { description: "Never answers.", inputSchema: {} }, () => new Promise(() => {}));
   mcp.registerTool("die", { description: "Ends the server.", inputSchema: {} }, () => {
@@ -47,5 +48,5 @@ else if (process.argv.includes("--crash")) {
     return transport.handleRequest(request, response);
   };
   const http = createServer((request, response) => void answer(request, response));
-  http.listen(0, "127.0.0.1", () => process.stdout.write(`${http.address().port}\n`));
+  http.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => process.stdout.write(`${http.address().port}\n`));
 } else await server().connect(new StdioServerTransport());

@@ -26,21 +26,23 @@ const said = async (...args: Parameters<typeof call>) => textOf((await call(...a
 
 describe.each(["stdio", "http"])("an MCP server over %s", (kind) => {
   let endHttp = async () => {};
+  let port = "0";
+  const beginHttp = async () => {
+    const http = spawn(process.execPath, [fixture, "--http"], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, PORT: port } });
+    const [told] = (await once(http.stdout ?? process.stdin, "data")) as [Buffer];
+    const exited = once(http, "exit");
+    endHttp = async () => {
+      http.kill("SIGKILL");
+      await exited;
+    };
+    return (port = told.toString().trim());
+  };
   let server: StdioServer | HttpServer = stdio();
   let mcp: McpTools;
   let tools: readonly Tool[];
 
   beforeAll(async () => {
-    if (kind === "http") {
-      const http = spawn(process.execPath, [fixture, "--http"], { stdio: ["ignore", "pipe", "inherit"] });
-      const [port] = (await once(http.stdout ?? process.stdin, "data")) as [Buffer];
-      const exited = once(http, "exit");
-      endHttp = async () => {
-        http.kill("SIGKILL");
-        await exited;
-      };
-      server = { url: `http://127.0.0.1:${port.toString().trim()}/mcp`, headers: { authorization: { reveal: () => "Bearer t0ken" } } };
-    }
+    if (kind === "http") server = { url: `http://127.0.0.1:${await beginHttp()}/mcp`, headers: { authorization: { reveal: () => "Bearer t0ken" } } };
     mcp = await fromMcpServer({ name: "fix", server, callTimeoutMs: 1_500 });
     ({ tools } = mcp);
   });
@@ -79,7 +81,8 @@ describe.each(["stdio", "http"])("an MCP server over %s", (kind) => {
   });
   it.runIf(kind === "stdio")("that dies says why, and is begun anew", async () => {
     expect(await said(tools, "die")).toMatch(/has ended.*last words: fatal: out of luck/s);
-    expect(await Promise.all([said(tools, "add", { a: 3, b: 3 }), said(tools, "add", { a: 4, b: 3 })])).toEqual(["6", "7"]);
+    const pids = await Promise.all([said(tools, "pid"), said(tools, "pid"), said(tools, "pid")]);
+    expect(new Set(pids).size).toBe(1);
   });
   it.runIf(kind === "stdio")("gets the variables that it was given, and no keys of ours", async () => {
     process.env["MARCO_SECRET_KEY"] = "ours";
@@ -90,9 +93,15 @@ describe.each(["stdio", "http"])("an MCP server over %s", (kind) => {
     expect(env).toContain('"GIVEN":"secret"');
     expect(env).not.toContain("MARCO_SECRET_KEY");
   });
-  it.runIf(kind === "http")("that is gone is told as such", async () => {
+  it.runIf(kind === "http")("that is gone is told as such, and is connected anew when it is back, also where it knows the session no more", async () => {
     await endHttp();
-    expect(await call(tools, "add", { a: 1, b: 1 })).toMatchObject({ isError: true, content: expect.stringContaining("MCP server fix") as string });
+    expect(await call(tools, "add", { a: 1, b: 1 })).toMatchObject({ isError: true, content: expect.stringContaining("MCP server fix has ended or cannot be reached") as string });
+    await beginHttp();
+    expect(await said(tools, "add", { a: 1, b: 1 })).toBe("2");
+    await endHttp();
+    await beginHttp();
+    expect(await call(tools, "add", { a: 1, b: 1 })).toMatchObject({ isError: true });
+    expect(await said(tools, "add", { a: 1, b: 2 })).toBe("3");
   });
 });
 
