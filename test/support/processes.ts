@@ -35,8 +35,3 @@ export function runnerProcess(host: string, runnerId: string): Process | undefin
   const { mark = runnerId } = JSON.parse(readFileSync(join(host, "runners", runnerId, "process.json"), "utf8")) as { mark?: string };
   return processesWith(`MARIONETTE_RUNNER_ID=${mark}`).find(({ command: [file, program] }) => file?.endsWith("node") && program?.endsWith("runner.js"));
 }
-
-/** The most memory that a process ever had, in MiB. */
-export function peakMemory(pid: number): number {
-  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? Number.NaN) / 1_024;
-}

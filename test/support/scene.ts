@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { Marionette, type Event, type EventData, type EventType, type Permission, type Session, type SessionCreateParams, type Task, type TaskCreateParams } from "../../sdk/index.ts";
 import { registerAgents, type RegisteredAgents } from "./agents.ts";
-import { startStack, type Stack, type StackHost } from "./stack.ts";
+import { startStack, type Stack, type StackHost, type StackOptions } from "./stack.ts";
 
 export interface Scene {
   stack: Stack;
@@ -26,11 +26,11 @@ export interface Scene {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a stack and one host in it. `config` is added to the host's file. */
-export async function startScene(config: object = {}): Promise<Scene> {
+/** Starts a stack, as `options` say, and one host in it. `config` is added to the host's file. */
+export async function startScene(config: object = {}, options: StackOptions = {}): Promise<Scene> {
   // Beside the stack's own directory, which sandboxes are not shown.
   const dir = await mkdtemp(join(tmpdir(), "marionette-agents-"));
-  const stack = await startStack();
+  const stack = await startStack(options);
   async function close(): Promise<void> {
     await stack.close();
     await rm(dir, { recursive: true, force: true, maxRetries: 10 });
