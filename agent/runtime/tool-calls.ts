@@ -5,6 +5,7 @@ import type { AgentEvent } from "./events.ts";
 import type { Outcome } from "./guards.ts";
 import { notRun, type ToolCallPart, type ToolResultPart } from "./history/messages.ts";
 import type { Recorder } from "./history/journal.ts";
+import { MAX_IMAGE_BYTES, takenImage, type Image } from "./images.ts";
 import { vetoed, type Hooks } from "./hooks.ts";
 import { textOf, type Tool, type ToolContext, type ToolResult } from "./tool.ts";
 
@@ -123,8 +124,14 @@ async function leaving<T>(running: Promise<T>, signal: AbortSignal): Promise<T> 
 }
 
 function bounded(content: ToolResult["content"]): ToolResultPart["content"] {
-  if (typeof content !== "string") return content.map((part) => (part.type === "text" ? { ...part, text: cut(part.text) } : part));
+  if (typeof content !== "string") return content.map((part) => (part.type === "text" ? { ...part, text: cut(part.text) } : shown(part)));
   return cut(content);
+}
+
+function shown(image: Image): Image | { type: "text"; text: string } {
+  const bytes = Math.floor((image.data.length * 3) / 4);
+  const taken = bytes > MAX_IMAGE_BYTES ? { wrong: `an image of ${bytes} bytes is not shown: models see at most ${MAX_IMAGE_BYTES}` } : takenImage(image);
+  return "wrong" in taken ? { type: "text", text: `[${taken.wrong}]` } : taken;
 }
 
 /** Bounded, and without half characters, which no API takes. */

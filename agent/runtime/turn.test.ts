@@ -27,6 +27,7 @@ const echo = toolFromZod({ name: "echo", description: "says it again", input: z.
 const fails = toolFromZod({ name: "fails", description: "fails", input: z.strictObject({ n: z.number().optional() }), execute: () => { throw new Error("no luck"); } });
 const hangs = toolFromZod({ name: "hangs", description: "waits", input: z.strictObject({}), execute: (_, { signal, progress }) => new Promise((resolve) => { progress("waiting"); signal.addEventListener("abort", () => resolve("stopped")); }) });
 const picture = toolFromZod({ name: "picture", description: "shows", input: z.strictObject({}), execute: () => ({ content: [{ type: "text", text: "here" }, { type: "image", data: "iVBORw0KGgo=", mediaType: "image/png" }] }) });
+const drawing = toolFromZod({ name: "drawing", description: "shows what no model sees", input: z.strictObject({}), execute: () => ({ content: [{ type: "image", data: btoa("<svg/>"), mediaType: "image/svg+xml" }, { type: "image", data: "/9j/4AAQSkZJRg==", mediaType: "image/png" }, { type: "image", data: `iVBORw0KGgo${"A".repeat(8_000_000)}`, mediaType: "image/png" }] }) });
 
 interface Extra extends Partial<TurnSetup> {
   budget?: StreamOptions["budget"];
@@ -34,7 +35,7 @@ interface Extra extends Partial<TurnSetup> {
 }
 
 function agentOf(api: keyof typeof PROVIDERS, { budget, history, ...more }: Extra = {}): Agent {
-  const tools: Tool[] = [echo, fails, hangs, picture];
+  const tools: Tool[] = [echo, fails, hangs, picture, drawing];
   const setup: TurnSetup = { provider: PROVIDERS[api](), model: MODEL, system: ["You are a test.", "Be brief."], tools, turnTools: () => [], hooks: {}, path: [], parents: [], window: new Window({ tokens: 100_000 }), retries: { baseMs: 1, maxRetries: 3 }, ...more };
   return new Agent(setup, { budget: budget ?? {}, history: history ?? [], warnings: [] });
 }
@@ -82,6 +83,8 @@ describe.each(Object.keys(PROVIDERS) as (keyof typeof PROVIDERS)[])("a turn over
   });
 
   it("goes on in the conversation that it is given, images among the results", async () => {
+    const { agent: kept } = await run([{ calls: [call("drawing")] }, { text: "seen" }]);
+    expect(kept.history[2]?.content).toMatchObject([{ content: [{ type: "text", text: "[image/svg+xml is not shown: models see PNG, JPEG, GIF and WebP]" }, { type: "image", mediaType: "image/jpeg" }, { type: "text", text: expect.stringContaining("bytes is not shown") as string }] }]);
     const first = await run([{ calls: [call("picture")] }, { text: "seen" }]);
     const history = JSON.parse(JSON.stringify(first.agent.history)) as Message[];
     const { end } = await run([{ text: "and on" }], {}, { history });
@@ -240,7 +243,7 @@ describe.each(Object.keys(PROVIDERS) as (keyof typeof PROVIDERS)[])("a turn over
     expect(await all(agent.stream("x", { history: [{ role: "robot" }] as unknown as Message[] }))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringContaining("message 0 of the history is not one of this runtime's: role") as string }]);
     const before = agent.history;
     const asked = server.asked().length;
-    for (const prompt of ["", " \n", [], [{ type: "text", text: "" }], undefined, 7]) expect(await all(agent.stream(prompt as string))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringMatching(/^the prompt is /) as string }]);
+    for (const prompt of ["", " \n", [], [{ type: "text", text: "" }], undefined, 7, [{ type: "text", text: "x" }, { type: "image", data: btoa("<svg/>"), mediaType: "image/svg+xml" }]]) expect(await all(agent.stream(prompt as string))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringMatching(/^the prompt(:| is) /) as string }]);
     expect(await all(agent.stream("x", { budget: { maxCostUSD: 1 } as never }))).toMatchObject([{ type: "error", code: "bad_request", message: expect.stringContaining("`budget` is not valid: maxCostUSD") as string }]);
     expect([agent.history, server.asked().length]).toEqual([before, asked]);
     expect((await all(agent.stream([{ type: "text", text: " " }, { type: "text", text: said([{ text: "fine" }]) }]))).at(-1)).toMatchObject({ type: "done", text: "fine" });

@@ -1,6 +1,7 @@
 /** Owns the conversation: its messages as plain JSON, and the rule that every tool call has exactly one result, in the very next message. */
 
 import * as z from "zod";
+import { takenImage, type Image } from "../images.ts";
 
 const provider = z.record(z.string(), z.unknown());
 const text = z.object({ type: z.literal("text"), text: z.string() });
@@ -28,13 +29,19 @@ export type Prompt = string | readonly UserPart[];
 
 const prompt = z.union([z.string().transform((said) => [{ type: "text" as const, text: said }]), z.array(z.discriminatedUnion("type", [text, image]))]);
 
-/** What was said as a message, without the blank texts that providers refuse, also when they come back as history. Throws a TypeError where nothing is left, or it is no prompt at all. */
+/** What was said as a message, without the blank texts that providers refuse, also when they come back as history. Throws a TypeError where nothing is left, where it holds an image that no model takes, or where it is no prompt at all. */
 export function userMessage(said: Prompt): UserMessage {
   const parsed = prompt.safeParse(said);
   if (!parsed.success) throw new TypeError("the prompt is neither a text nor a list of texts and images");
-  const content = parsed.data.flatMap((part): UserPart[] => (part.type === "image" ? [part] : part.text.trim() === "" ? [] : [{ ...part, text: part.text.toWellFormed() }]));
+  const content = parsed.data.flatMap((part): UserPart[] => (part.type === "image" ? [imageOf(part)] : part.text.trim() === "" ? [] : [{ ...part, text: part.text.toWellFormed() }]));
   if (content.length === 0) throw new TypeError("the prompt is empty");
   return { role: "user", content };
+}
+
+function imageOf(part: Image): Image {
+  const taken = takenImage(part);
+  if ("wrong" in taken) throw new TypeError(`the prompt: ${taken.wrong}`);
+  return taken;
 }
 
 /** Throws a TypeError that names the first of them that is no message of this runtime's. */

@@ -1,18 +1,17 @@
 /** Owns the tools for files: `read_file`, `write_file`, `edit_file`, `list_dir`, `delete_file`. */
 
 import * as z from "zod";
+import { imageType, MAX_IMAGE_BYTES } from "../images.ts";
 import { IDENTITY, WORKSPACE, WorkspaceError, type AgentWorkspace } from "../sandbox/contracts.ts";
 import { placeOf } from "../sandbox/paths.ts";
 import { toolFromZod, type Tool, type ToolResult } from "../tool.ts";
 import { hunk } from "./diff.ts";
-import { imageType, textOfBytes } from "./text.ts";
+import { textOfBytes } from "./text.ts";
 
 const DEFAULT_LINES = 2_000;
 const MAX_LINE_CHARS = 2_000;
 const MAX_READ_CHARS = 60_000;
 const MAX_TEXT_BYTES = 10 * 1024 * 1024;
-/** What providers take of one image. */
-const MAX_IMAGE_BYTES = 5 * 1024 * 1024;
 const MAX_LISTED = 1_000;
 
 const path = z.string().min(1).max(4_096).describe(`Absolute below ${WORKSPACE} or relative to it; ${IDENTITY} can be read`);

@@ -1,20 +1,8 @@
-/** Owns telling what a file's bytes are: UTF-8 text, an image that models can see, or something else, said in words. */
+/** Owns reading a file's bytes as UTF-8 text, or saying in words what they are instead. */
 
 import { WorkspaceError } from "../sandbox/contracts.ts";
 
 const SNIFFED = 8_192;
-const SIGNATURES: [mediaType: string, offset: number, bytes: number[]][] = [
-  ["image/png", 0, [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]],
-  ["image/jpeg", 0, [0xff, 0xd8, 0xff]],
-  ["image/gif", 0, [0x47, 0x49, 0x46, 0x38]],
-  ["image/webp", 8, [0x57, 0x45, 0x42, 0x50]],
-];
-
-/** The media type of an image that models take; null for everything else. Its name does not count. */
-export function imageType(bytes: Uint8Array): string | null {
-  return SIGNATURES.find(([, offset, signature]) => signature.every((byte, i) => bytes[offset + i] === byte))?.[0] ?? null;
-}
-
 /** The text of UTF-8 bytes, with a byte order mark left in place. Throws `invalid` with what it is instead. */
 export function textOfBytes(bytes: Uint8Array, path: string): string {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) throw refused(path, "UTF-16 text, not UTF-8", `iconv -f UTF-16 -t UTF-8 ${path}`);
