@@ -7,7 +7,7 @@ import type { App, AppEnv } from "./context.ts";
 import { recordsFor, type Records } from "./db/records.ts";
 import type { Env } from "./env.ts";
 import type { DashboardFiles } from "./ui/files.ts";
-import { authenticated, KeyCache, mastered } from "./middleware/auth.ts";
+import { authenticated, keyCache, mastered, type KeyCache } from "./middleware/auth.ts";
 import { failed, validated } from "./middleware/errors.ts";
 import { bounded, framed } from "./middleware/request.ts";
 import { adminRoutes } from "./routes/admin.ts";
@@ -76,7 +76,7 @@ function admin(cache: KeyCache): App {
 
 /** All doors of the worker. */
 export function createApp(parts: Parts = { recordsFor }): App {
-  const cache = new KeyCache();
+  const cache = keyCache();
   const app = room();
   app.onError((error, c) => failed(error, c));
   app.notFound((c) => failed(nowhere(), c));

@@ -8,13 +8,15 @@ const ASKING_MS = 1_000;
 const HELD_MS = 15 * 60_000;
 export const MAX_REMEMBERED = 10_000;
 
-export interface BelievedOptions {
+export interface BelievedOptions<T> {
   /** Most keys; beyond it the one that was read first is forgotten. */
   most?: number;
   /** Epoch milliseconds. */
   now?: () => number;
   /** True where an error only says that nobody can be asked now; by default each does. */
   passing?: (error: unknown) => boolean;
+  /** True where a value holds on while nobody can be asked; by default each does. */
+  lasting?: (value: T) => boolean;
 }
 
 /** Values by key, for seconds; the last one for longer where a new one cannot be had. */
@@ -23,11 +25,13 @@ export class Believed<T> {
   readonly #most: number;
   readonly #now: () => number;
   readonly #passing: (error: unknown) => boolean;
+  readonly #lasting: (value: T) => boolean;
 
-  constructor({ most = MAX_REMEMBERED, now = () => Date.now(), passing = () => true }: BelievedOptions = {}) {
+  constructor({ most = MAX_REMEMBERED, now = () => Date.now(), passing = () => true, lasting = () => true }: BelievedOptions<T> = {}) {
     this.#most = most;
     this.#now = now;
     this.#passing = passing;
+    this.#lasting = lasting;
   }
 
   async find(key: string, read: () => Promise<T>): Promise<T> {
@@ -42,7 +46,7 @@ export class Believed<T> {
       this.#known.set(key, { value, read: now, until: now + BELIEVED_MS });
       return value;
     } catch (error) {
-      if (!known || known.read + HELD_MS < now || !this.#passing(error)) {
+      if (!known || known.read + HELD_MS < now || !this.#passing(error) || !this.#lasting(known.value)) {
         this.#known.delete(key);
         throw error;
       }

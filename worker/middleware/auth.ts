@@ -3,45 +3,18 @@
 import type { MiddlewareHandler } from "hono";
 import { createMiddleware } from "hono/factory";
 import { equalConstantTime, Failure, hashToken, tokenKind, type ApiKey, type KeyScope, type RunnerToken } from "../../sdk/protocol/index.ts";
+import { Believed } from "../believed.ts";
 import type { AppEnv, Caller, Ctx } from "../context.ts";
 import { databaseFailure } from "../db/client.ts";
 import { hashOfCookie } from "./cookie.ts";
 
-/** Longest that a key's record is believed without asking again, and with it how long a revoked key may still pass. */
-const BELIEVED_MS = 5_000;
-/** How long a key that was good holds on while the database cannot be asked: nothing can be revoked then, and sessions go on. */
-const HELD_MS = 15 * 60_000;
-/** Most hashes remembered in one isolate. */
-const MAX_REMEMBERED = 10_000;
 const KEY_PROTOCOL = "marionette.key.";
 /** What is echoed to a browser that offers it beside its key, so that the key is not sent back. */
 const PROTOCOL = "marionette";
 
-/** Keys by hash, unknown ones too, for five seconds; known ones for longer while the database is away. */
-export class KeyCache {
-  readonly #known = new Map<string, { key: ApiKey | null; read: number; until: number }>();
-
-  async find(hash: string, now: number, read: () => Promise<ApiKey | null>): Promise<ApiKey | null> {
-    const known = this.#known.get(hash);
-    if (known && known.until > now) return known.key;
-    let key: ApiKey | null;
-    try {
-      key = await read();
-    } catch (error) {
-      if (!known?.key || known.read + HELD_MS < now || !databaseFailure(error)) throw error;
-      known.until = now + BELIEVED_MS;
-      return known.key;
-    }
-    this.#known.delete(hash);
-    if (this.#known.size >= MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value ?? "");
-    // Counted from before the read: the record is at most this old when it is last believed.
-    this.#known.set(hash, { key, read: now, until: now + BELIEVED_MS });
-    return key;
-  }
-  forget(hash: string): void {
-    this.#known.delete(hash);
-  }
-}
+/** Keys by hash, unknown ones too. While the database is away nothing can be revoked, and a key that was good lets sessions go on. */
+export type KeyCache = Believed<ApiKey | null>;
+export const keyCache = (now?: () => number): KeyCache => new Believed({ ...(now && { now }), passing: (error) => databaseFailure(error) !== null, lasting: (key) => key !== null });
 
 const refused = (why: string, hint?: string) => new Failure("unauthorized", why, hint ? { hint } : {});
 
@@ -81,7 +54,7 @@ async function hashOf(c: Ctx): Promise<string> {
 export async function keyByHash(c: Ctx, cache: KeyCache, hash: string): Promise<ApiKey> {
   const now = Date.now();
   const { access } = c.get("records");
-  const key = await cache.find(hash, now, () => access.keyByHash(hash));
+  const key = await cache.find(hash, () => access.keyByHash(hash));
   if (!key) throw refused("The key is not known");
   if (key.revoked_at) throw refused("The key is revoked");
   if (key.expires_at && Date.parse(key.expires_at) <= now) throw refused("The key has expired");

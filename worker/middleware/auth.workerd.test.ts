@@ -2,7 +2,7 @@ import { NeonDbError } from "@neondatabase/serverless";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { newToken, type ApiKeyCreated, type KeyScope, type Page, type RunnerTokenCreated, type Tenant } from "../../sdk/protocol/index.ts";
 import { doors, MASTER, type Doors } from "../testing/doors.ts";
-import { KeyCache } from "./auth.ts";
+import { keyCache } from "./auth.ts";
 
 let d: Doors;
 beforeEach(async () => {
@@ -48,32 +48,37 @@ describe("a key", () => {
   });
 
   it("is believed for five seconds at most, known or unknown, and asked for once in that time", async () => {
-    const cache = new KeyCache();
+    let now = 0;
+    const cache = keyCache(() => now);
     const read = vi.fn(async () => null);
-    for (const now of [0, 1, 4_999]) await cache.find("hash", now, read);
+    for (now of [0, 1, 3_999]) await cache.find("hash", read);
     expect(read).toHaveBeenCalledTimes(1);
-    await cache.find("hash", 5_000, read);
+    now = 4_000;
+    await cache.find("hash", read);
     expect(read).toHaveBeenCalledTimes(2);
     cache.forget("hash");
-    await cache.find("hash", 5_001, read);
+    await cache.find("hash", read);
     expect(read).toHaveBeenCalledTimes(3);
-    for (let i = 0; i < 10_001; i++) await cache.find(String(i), 5_002, async () => null);
-    await cache.find("hash", 5_003, read);
+    for (let i = 0; i < 10_001; i++) await cache.find(String(i), async () => null);
+    await cache.find("hash", read);
     expect(read).toHaveBeenCalledTimes(4);
   });
 
   it("that was good goes on while the database is away, for a quarter of an hour, and no other", async () => {
-    const cache = new KeyCache();
+    let now = 0;
+    const cache = keyCache(() => now);
     const key = await d.records.access.key(d.one.id, d.one.keyId);
     const away = () => Promise.reject(Object.assign(new NeonDbError("fetch failed"), { code: undefined }));
-    await cache.find("known", 0, async () => key);
-    await cache.find("unknown", 0, async () => null);
+    await cache.find("known", async () => key);
+    await cache.find("unknown", async () => null);
     const asked = vi.fn(away);
-    expect([await cache.find("known", 6_000, asked), await cache.find("known", 7_000, asked)]).toEqual([key, key]);
+    now = 6_000;
+    expect([await cache.find("known", asked), await cache.find("known", asked)]).toEqual([key, key]);
     expect(asked).toHaveBeenCalledTimes(1);
-    await expect(cache.find("unknown", 6_000, away)).rejects.toThrow("fetch failed");
-    await expect(cache.find("known", 16 * 60_000, away)).rejects.toThrow("fetch failed");
-    await expect(cache.find("known", 17 * 60_000, () => Promise.reject(new Error("a fault of ours")))).rejects.toThrow("a fault");
+    await expect(cache.find("unknown", away)).rejects.toThrow("fetch failed");
+    now = 16 * 60_000;
+    await expect(cache.find("known", away)).rejects.toThrow("fetch failed");
+    await expect(cache.find("known", () => Promise.reject(new Error("a fault of ours")))).rejects.toThrow("a fault");
   });
 
   it("costs one read of the database for many requests", async () => {

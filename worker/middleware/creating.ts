@@ -13,7 +13,7 @@ const MAX_KEPT_CHARS = 500_000;
 /** Ids for what a create makes. */
 export interface NewIds {
   id(resource: Resource): string;
-  child(resource: "task" | "schedule", sessionId: string): string;
+  child(resource: "task" | "schedule" | "capsule", sessionId: string): string;
   /** Creation time of these ids. */
   readonly now: Date;
 }

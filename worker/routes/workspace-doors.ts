@@ -5,6 +5,7 @@ import * as z from "zod";
 import { sessionStub, storageStub, type RunClaim } from "../../durable-objects/index.ts";
 import { Failure, hashToken, idOf, missingAnswer, missingAsk } from "../../sdk/protocol/index.ts";
 import { chunkId, manifestKind, MAX_STORED_CHUNK_BYTES } from "../../sdk/protocol/manifest.ts";
+import { Believed } from "../believed.ts";
 import { call, reach } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { databaseFailure } from "../db/client.ts";
@@ -17,31 +18,12 @@ import { mustBeFree } from "./workspaces.ts";
 
 /** Largest manifest that a worker, which must seal it whole, takes. */
 const MAX_DOOR_MANIFEST_BYTES = 32 * 1024 * 1024;
-/** How long a run token that was good is believed for chunks, which prove themselves; a manifest asks anew. */
-const BELIEVED_MS = 3_000;
-const MAX_REMEMBERED = 5_000;
-
 const Missing = named("MissingChunks", missingAnswer);
 const octets = { "application/octet-stream": { schema: z.string() } };
 const sends = { body: { required: true as const, content: octets } };
 const bytesAnswer = (description: string) => ({ content: octets, description });
 const kept = z.object({ id: z.string() });
 const Kept = named("Kept", kept);
-
-/** What was found good lately, in this isolate. */
-class Believed<T> {
-  readonly #known = new Map<string, { value: T; until: number }>();
-  async get(key: string, ask: () => Promise<T>): Promise<T> {
-    const now = Date.now();
-    const known = this.#known.get(key);
-    if (known && known.until > now) return known.value;
-    const value = await ask();
-    this.#known.delete(key);
-    if (this.#known.size >= MAX_REMEMBERED) this.#known.delete(this.#known.keys().next().value ?? "");
-    this.#known.set(key, { value, until: now + BELIEVED_MS });
-    return value;
-  }
-}
 
 type Identify = (c: Ctx, fresh: boolean) => Promise<Access>;
 
@@ -134,20 +116,21 @@ function mount(app: App, prefix: string, params: Record<string, z.ZodString>, gu
 
 /** Mount before the API: its own middleware takes JSON alone. */
 export function workspaceDoors(app: App, cache: KeyCache): void {
-  const runs = new Believed<RunClaim>();
+  // Chunks prove themselves: a run token that was good is believed for them. A manifest asks anew.
+  const runs = new Believed<RunClaim>({ passing: () => false });
   const sandbox: Identify = async (c, fresh) => {
     const { session_id = "", workspace_id = "" } = c.req.param();
     const hash = await hashToken(runTokenOf(c));
     const check = () => call(() => sessionStub(c.env, session_id).checkRun(hash));
-    const claim = fresh ? await check() : await runs.get(`${session_id} ${hash}`, check);
+    const claim = fresh ? await check() : await runs.find(`${session_id} ${hash}`, check);
     if (claim.workspace_id !== workspace_id) throw new Failure("not_found", "This session's workspace is another one");
     return { tenantId: claim.tenant_id, workspaceId: workspace_id, sessionId: session_id, scopes: [session_id, workspace_id] };
   };
-  const known = new Believed<true>();
+  const known = new Believed<true>({ passing: () => false });
   const client: Identify = async (c) => {
     const { tenant_id } = actorOf(c);
     const { workspace_id = "" } = c.req.param();
-    await known.get(`${tenant_id} ${workspace_id}`, async () => {
+    await known.find(`${tenant_id} ${workspace_id}`, async () => {
       if (!(await c.get("records").workspaces.read(tenant_id, workspace_id))) throw new Failure("not_found", "No workspace of that id here");
       return true;
     });
