@@ -14,11 +14,11 @@ const MAX_NAMES = 500;
 /** Names that are looked at; more take too long to send. */
 const MAX_LOOKED_AT = 200_000;
 
-/** Perl's expressions where this grep knows them, else extended ones. Values come in variables: nothing of them is read by the shell. */
+/** Perl's expressions where this grep knows them, else extended ones. Values come in variables: nothing of them is read by the shell. With `-s` only the expression is complained about, not files that may not be read. */
 const GREP = `cd "$MARCO_DIR" 2>/dev/null || { [ -f "$MARCO_DIR" ] && cd "$(dirname -- "$MARCO_DIR")" && MARCO_FILE=./$(basename -- "$MARCO_DIR"); } || exit 2
 if printf x | grep -qP x 2>/dev/null; then kind=-P; else kind=-E; fi
-if [ -n "$MARCO_FILE" ]; then exec grep $kind $MARCO_CASE -nIHZ -e "$MARCO_PATTERN" -- "$MARCO_FILE"; fi
-exec grep $kind $MARCO_CASE -rnIHZ --exclude-dir=.git --exclude-dir=node_modules -e "$MARCO_PATTERN" .`;
+if [ -n "$MARCO_FILE" ]; then exec grep $kind $MARCO_CASE -snIHZ -e "$MARCO_PATTERN" -- "$MARCO_FILE"; fi
+exec grep $kind $MARCO_CASE -srnIHZ --exclude-dir=.git --exclude-dir=node_modules -e "$MARCO_PATTERN" .`;
 const FIND = `cd "$MARCO_DIR" || exit 2
 exec find . \\( -name .git -o -name node_modules \\) -prune -o \\( -type f -o -type l \\) -printf '%T@ %P\\0'`;
 
@@ -49,11 +49,13 @@ function grepTool(workspace: AgentWorkspace): Tool {
         if (!cut) matches.push({ file, line: Number(line.slice(zero + 1, colon)), text: clipped(line.slice(colon + 1), MAX_LINE_CHARS) });
         return !cut;
       });
-      if (end.code !== null && end.code > 1) throw new WorkspaceError("invalid", `grep: ${end.err || "failed"}`);
-      if (matches.length === 0) return "No matches.";
+      const failed = end.code !== null && end.code > 1;
+      if (failed && end.err !== "" && matches.length === 0) throw new WorkspaceError("invalid", `grep: ${end.err}`);
+      const unread = failed ? `\n[not all files could be searched${end.err === "" ? ": some may not be read" : `: ${end.err}`}]` : end.timeout ? `\n[stopped after ${TIMEOUT_MS / 1_000} seconds]` : "";
+      if (matches.length === 0) return `No matches.${unread}`;
       const at = isFile ? shown.slice(0, shown.lastIndexOf("/")) : shown;
       const body = matches.sort((a, b) => (a.file === b.file ? a.line - b.line : a.file < b.file ? -1 : 1)).map(({ file, line, text }) => `${at}/${file}:${line}:${text}`).join("\n");
-      return cut ? `${body}\n[more matches were left out; narrow the pattern, the path or include]` : end.timeout ? `${body}\n[stopped after ${TIMEOUT_MS / 1_000} seconds]` : body;
+      return cut ? `${body}\n[more matches were left out; narrow the pattern, the path or include]` : `${body}${unread}`;
     },
   });
 }

@@ -51,9 +51,9 @@ function tokens(text: string): Token[] {
   const chars = Array.from(text);
   for (let at = 0; at < chars.length; at++) {
     const char = chars[at] ?? "";
-    const group = char === "[" ? /^\[([!^]?)(\]?[^\]]*)\]/.exec(chars.slice(at).join("")) : null;
+    const group = char === "[" ? /^\[([!^]?)(\]?(?:\\.|[^\]\\])*)\]/su.exec(chars.slice(at).join("")) : null;
     if (group !== null && group[2] !== "") {
-      const ranges = [...(group[2] ?? "").matchAll(/(.)-(.)|(.)/gsu)].map(([, from, to, one]): [string, string] => [from ?? one ?? "", to ?? one ?? ""]);
+      const ranges = [...(group[2] ?? "").matchAll(/(\\.|[^\\])-(\\.|[^\\])|(\\.|[^\\])/gsu)].map(([, from, to, one]): [string, string] => [bare(from ?? one ?? ""), bare(to ?? one ?? "")]);
       found.push({ kind: "class", negated: group[1] !== "", ranges });
       at += Array.from(group[0]).length - 1;
     } else if (char === "*") {
@@ -63,6 +63,11 @@ function tokens(text: string): Token[] {
     else found.push({ kind: "char", char });
   }
   return found;
+}
+
+/** A character without the backslash before it. */
+function bare(char: string): string {
+  return char.length > 1 && char.startsWith("\\") ? char.slice(1) : char;
 }
 
 /** Segments against parts; `**` is any number of parts. The classic two-pointer way, which remembers only the last `**`. */

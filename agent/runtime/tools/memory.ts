@@ -53,7 +53,8 @@ async function indexed(workspace: AgentWorkspace, name: string, description: str
   for (let attempt = 1; ; attempt++) {
     const before = await text(workspace, MEMORY_INDEX, signal);
     const lines = (before?.text ?? INDEX_HEAD).trimEnd().split("\n");
-    const at = lines.findIndex((each) => each.includes(`](${name}.md)`));
+    // Only its own line: others may name it in their descriptions.
+    const at = lines.findIndex((each) => /^\s*[-*+]\s*\[[^\]]*\]\(([^)]*)\)/.exec(each)?.[1] === `${name}.md`);
     if (at >= 0) lines[at] = line;
     else lines.push(...(lines.at(-1)?.startsWith("#") ? [""] : []), line);
     try {
@@ -86,7 +87,9 @@ async function search(workspace: AgentWorkspace, query: string, signal: AbortSig
 
 async function text(workspace: AgentWorkspace, path: string, signal: AbortSignal): Promise<{ text: string; version: string } | null> {
   try {
-    const { bytes, version } = await workspace.read(path, { length: MAX_INDEX_BYTES, signal });
+    const { bytes, size, version } = await workspace.read(path, { length: MAX_INDEX_BYTES, signal });
+    // Half of an index, written back, would be all that is left of it.
+    if (size > bytes.byteLength) throw new WorkspaceError("too_large", `${path} has ${size} bytes, more than the ${MAX_INDEX_BYTES} of one memory; shorten it first`);
     return { text: textOfBytes(bytes, path), version };
   } catch (error) {
     if (error instanceof WorkspaceError && error.code === "not_found") return null;

@@ -171,6 +171,19 @@ describe("looking for things", () => {
     expect(await text("glob", { pattern: "*", path: "/etc" })).toContain("is not in /workspace");
     expect(await workspace.stat("pwned")).toBeNull();
   });
+  it("tells what it found where some files may not be read", async () => {
+    const real = execFileSync("sh", ["-c", "command -v grep"]).toString().trim();
+    await mkdir(at("bin"), { recursive: true });
+    // As one that met a file of another user's.
+    await writeFile(at("bin/grep"), `#!/bin/sh\n${real} "$@"; code=$?\ncase "$*" in *-q*) exit $code ;; esac\nexit 2\n`, { mode: 0o755 });
+    const { workspace: limited } = await createLocalSandboxProvider({ directory: join(directory, "limited"), workspace: workspace.root, env: { PATH: `${at("bin")}:${process.env["PATH"] ?? ""}` } }).materialize("x");
+    const grep = createTools({ workspace: limited }).find(({ name }) => name === "grep");
+    const found = async (pattern: string) => grep?.execute({ pattern, path: "find" }, { callId: "1", signal: new AbortController().signal, progress: () => {} });
+    expect(await found("TODO:")).toMatch(/^\/workspace\/find\/src\/a.ts:2:[^]*\[not all files could be searched: some may not be read\]$/);
+    expect(await found("never there")).toBe("No matches.\n[not all files could be searched: some may not be read]");
+    await expect(found("(")).rejects.toThrow(/grep: .*parenthes/);
+    await rm(at("bin"), { recursive: true });
+  });
   it("bounds what it finds", async () => {
     await writeFile(at("find/many.txt"), "needle\n".repeat(100_000));
     const found = await text("grep", { pattern: "needle", path: "find" });
@@ -198,6 +211,17 @@ describe("memory", () => {
     expect(await text("recall", { name: "build" })).toBe("npm run build\n");
     expect(await text("recall", { query: "STEPS content" })).toContain("## deploy-steps");
     expect(await call("recall", { name: "none" })).toMatchObject({ isError: true });
+  });
+  it("changes no line of the index but the entry's own, and none of one that it cannot read whole", async () => {
+    await text("remember", { name: "hub", description: "see [the spoke](spoke.md)", content: "x" });
+    await text("remember", { name: "spoke", description: "of the hub", content: "y" });
+    const index = await readFile(at("memory/MEMORY.md"), "utf8");
+    expect(index).toContain("- [hub](hub.md): see [the spoke](spoke.md)\n- [spoke](spoke.md): of the hub\n");
+    const long = `${index}${"- somebody's line\n".repeat(60_000)}`;
+    await writeFile(at("memory/MEMORY.md"), long);
+    expect(await call("remember", { name: "more", description: "d", content: "c" })).toMatchObject({ isError: true, content: expect.stringContaining("shorten it first") as string });
+    expect(await readFile(at("memory/MEMORY.md"), "utf8")).toBe(long);
+    await writeFile(at("memory/MEMORY.md"), index);
   });
   it.each(["../x", "a/b", "MEMORY", "memory", "", "a b", "-x"])("refuses an entry called '%s'", async (name) => {
     expect(await call("remember", { name, description: "d", content: "c" })).toMatchObject({ isError: true });
