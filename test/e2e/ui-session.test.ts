@@ -197,6 +197,27 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
     await page.getByText("kept.txt").waitFor();
   });
 
+  it("asks for the session's own model key where it resumes, and takes another at any time", async () => {
+    const session = await scene.session({ api_key: "sk-first-0123456789" });
+    await scene.end(await scene.task(session, steps(["text", "First."])));
+    const page = await dashboard.visit(`/sessions/${session.id}`);
+    await page.getByRole("button", { name: "Suspend" }).click();
+    await page.getByRole("button", { name: "Resume" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Model key").fill("sk-second-0123456789");
+    await dialog.getByRole("button", { name: "Resume" }).click();
+    await page.getByRole("button", { name: "Suspend" }).waitFor();
+    await send(page, steps(["text", "Second."]));
+    await says(page, "Second.").waitFor();
+    await page.locator(".session-side").getByRole("button", { name: "Give another …" }).click();
+    await dialog.getByLabel("Model key").fill("sk-third-0123456789");
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "detached" });
+    await send(page, steps(["text", "Third."]));
+    await says(page, "Third.").waitFor();
+    expect(JSON.stringify(await scene.client.sessions.get(session.id))).not.toContain("sk-");
+  });
+
   it("shows in one browser what another has answered", async () => {
     const { session, page } = await opened(ASK());
     const other = await dashboard.visit(`/sessions/${session.id}`);

@@ -6,6 +6,7 @@ import { client } from "../client.ts";
 import { clock } from "../store/clock.ts";
 import type { SessionLog } from "../store/session-log.ts";
 import { CapMeters } from "./cap-form.tsx";
+import { ModelKey } from "./model-key.tsx";
 import { ago, bytes, count, dollars, plain, time, until } from "./format.ts";
 import { refresh } from "../store/fleet.ts";
 import { attempt, wordsOf } from "./notices.tsx";
@@ -74,6 +75,7 @@ export function Beside({ session, log, inMain = false }: { session: Session; log
   void log.revision.value;
   const { plan, progress } = log.transcript.now;
   const { usage, budget } = session;
+  const [keying, setKeying] = useState(false);
   return (
     <aside class={inMain ? "session-side in-main" : "session-side"} aria-label="About this session" tabIndex={0}>
       {progress && <section><h2>Progress</h2><p>{plain(progress.text)}</p>{progress.fraction !== undefined && <progress value={progress.fraction} max={1} aria-label="Done so far" />}</section>}
@@ -81,16 +83,17 @@ export function Beside({ session, log, inMain = false }: { session: Session; log
       <Suspension session={session} />
       <section>
         <h2>Cost</h2>
-        <dl class="facts"><dt>Spent</dt><dd>{usage.cost_usd === null ? "not known" : dollars(usage.cost_usd)}</dd><dt>Tokens in</dt><dd>{count(usage.input_tokens)}</dd><dt>Tokens out</dt><dd>{count(usage.output_tokens)}</dd><dt>From cache</dt><dd>{count(usage.cache_read_tokens)}</dd></dl>
+        <dl class="facts"><dt>Spent</dt><dd>{usage.cost_usd === null ? (usage.input_tokens + usage.output_tokens === 0 ? "nothing yet" : "not known") : dollars(usage.cost_usd)}</dd><dt>Tokens in</dt><dd>{count(usage.input_tokens)}</dd><dt>Tokens out</dt><dd>{count(usage.output_tokens)}</dd><dt>From cache</dt><dd>{count(usage.cache_read_tokens)}</dd></dl>
       </section>
       {budget && <section><h2>Budget</h2><CapMeters caps={budget} /></section>}
       <section>
         <h2>Session</h2>
-        <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>When idle</dt><dd>{session.lifecycle_mode === "always_on" ? "stays on" : "is suspended"}</dd>{session.directory && <><dt>Directory</dt><dd class="mono">{plain(session.directory.path)}</dd></>}<dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
-        {Object.keys(session.labels).length > 0 && <p class="row">{Object.entries(session.labels).map(([key, value]) => <span key={key} class="badge">{plain(key)}: {plain(value)}</span>)}</p>}
+        <dl class="facts"><dt>Sandbox</dt><dd title={session.runner?.isolation ?? undefined}>{session.runner?.sandbox ?? "none now"}</dd><dt>When idle</dt><dd>{session.lifecycle_mode === "always_on" ? "stays on" : "is suspended"}</dd>{session.directory && <><dt>Directory</dt><dd class="mono">{plain(session.directory.path)}</dd></>}{session.has_api_key && <><dt>Model key</dt><dd>its own {session.status !== "terminated" && <button type="button" class="quiet small" onClick={() => setKeying(true)}>Give another …</button>}</dd></>}<dt>Started</dt><dd>{time(session.created_at)}</dd><dt>Events</dt><dd>{count(session.last_seq)}</dd><dt>Id</dt><dd class="mono">{session.id}</dd></dl>
+        {Object.keys(session.labels).length > 0 && <p class="row labels">{Object.entries(session.labels).map(([key, value]) => <span key={key} class="badge">{plain(key)}: {plain(value)}</span>)}</p>}
       </section>
       <Approvals session={session} />
       <Capsules session={session} />
+      {keying && <ModelKey session={session} resumes={session.status === "suspended"} onClose={() => setKeying(false)} />}
     </aside>
   );
 }

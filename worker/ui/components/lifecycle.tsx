@@ -8,6 +8,7 @@ import { put, refresh } from "../store/fleet.ts";
 import { Dialog } from "./dialog.tsx";
 import { ago, bytes } from "./format.ts";
 import { Icon } from "./icon.tsx";
+import { ModelKey } from "./model-key.tsx";
 import { attempt, wordsOf } from "./notices.tsx";
 import { clock } from "../store/clock.ts";
 
@@ -61,14 +62,16 @@ function Fork({ session, onClose }: { session: Session; onClose: () => void }) {
 
 export function Lifecycle({ session }: { session: Session }) {
   const [forking, setForking] = useState(false);
+  const [keying, setKeying] = useState(false);
   const act = (what: string, work: () => Promise<unknown>) => void attempt(what, work).then(() => refresh(session.id));
   const { id, status } = session;
   return (
     <div class="row lifecycle">
       {status === "active" && <button type="button" onClick={() => act("The session was not suspended", () => client.sessions.suspend(id))}><Icon name="pause" size={16} /> Suspend</button>}
-      {(status === "suspended" || status === "suspending") && <button type="button" class="primary" disabled={status === "suspending"} onClick={() => act("The session was not resumed", () => client.sessions.resume(id))}><Icon name="play" size={16} /> Resume</button>}
+      {(status === "suspended" || status === "suspending") && <button type="button" class="primary" disabled={status === "suspending"} onClick={() => (session.has_api_key ? setKeying(true) : act("The session was not resumed", () => client.sessions.resume(id)))}><Icon name="play" size={16} /> Resume</button>}
       <button type="button" onClick={() => setForking(true)}><Icon name="fork" size={16} /> Fork</button>
       {status !== "terminated" && <button type="button" class="danger" onClick={() => confirm("End this session for good? Its log and files stay.") && act("The session was not ended", () => client.sessions.terminate(id))}>End</button>}
+      {keying && <ModelKey session={session} resumes onClose={() => setKeying(false)} />}
       {forking && <Fork session={session} onClose={() => setForking(false)} />}
     </div>
   );
