@@ -78,6 +78,29 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
     expect(found).toEqual([]);
   }, 300_000);
 
+  it("are no wider than they may be, whatever is written in them", async () => {
+    const word = "Unbroken".repeat(60);
+    const [plan, rtl] = [[{ text: word, status: "in_progress" }], "مرحبا بالعالم שלום"];
+    const session = await shown.scene.session({ name: word.slice(0, 120), labels: { team: word.slice(0, 60) } });
+    const edit = { file_path: `/workspace/${"d/".repeat(100)}x.ts`, old_string: word, new_string: rtl };
+    await shown.scene.task(session, steps(["text", `${word} ${rtl}\n\n\`\`\`\n${`${word}\n`.repeat(40)}\`\`\``], ["record", { type: "progress", text: word }], ["record", { type: "plan", items: plan }], ["ask", "Edit", edit]));
+    await eventually("it waits", async () => (await shown.scene.client.sessions.get(session.id)).pending_permissions > 0);
+    const page = await dashboard.visit("/");
+    const found: string[] = [];
+    for (const path of ["/", "/inbox", `/sessions/${session.id}`]) {
+      await page.goto(path);
+      await settled(page);
+      await page.getByText("Unbroken").first().waitFor();
+      for (const width of [360, 1280]) {
+        await page.setViewportSize({ width, height: 800 });
+        const over = await page.evaluate<string[]>("[...document.querySelectorAll('html, .session-card, .session-side, .request, .item, .item-permission')].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.className || e.tagName)");
+        found.push(...[...over, ...(await violationsOf(page))].map((each) => `${path}, ${width}: ${each}`));
+      }
+    }
+    await shown.scene.client.sessions.terminate(session.id);
+    expect(found).toEqual([]);
+  });
+
   it("can be walked through and worked with by keyboard alone: the inbox", async () => {
     const { client } = shown.scene;
     const session = await shown.scene.session({ name: "Keys" });

@@ -69,7 +69,7 @@ export function Composer({ session }: { session: Session }) {
     >
       <ImageStrip images={images} />
       <textarea
-        ref={box} rows={1} aria-label="Prompt" placeholder={session.task_id ? "Write the next prompt; it waits in the queue" : "What shall the agent do?"} value={prompt} maxLength={1_000_000}
+        ref={box} rows={1} aria-label="Prompt" placeholder={session.task_id ? "Queue the next prompt" : "What shall the agent do?"} value={prompt} maxLength={1_000_000}
         onInput={(event) => setPrompt(event.currentTarget.value)}
         onPaste={(event) => { const files = filesOf(event.clipboardData); if (files.length > 0) { event.preventDefault(); void images.add(files); } }}
         onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void send(); } }}

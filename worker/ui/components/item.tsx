@@ -24,7 +24,7 @@ function Message({ item }: { item: ItemOf<"message"> }) {
   const parts = item.text.split(/^(?:```|~~~)[^\n]*\n?/m);
   return (
     <div class={item.open ? "item-message open" : "item-message"} dir="auto">
-      {parts.map((part, i) => (part.trim() === "" ? null : i % 2 === 1 ? <pre key={i} class="sunken">{plain(part.replace(/\n$/, ""))}</pre> : <p key={i} class="prose"><Long text={part.replace(/^\n+|\n+$/g, "")} /></p>))}
+      {parts.map((part, i) => (part.trim() === "" ? null : i % 2 === 1 ? <pre key={i} class="sunken" tabIndex={0}>{plain(part.replace(/\n$/, ""))}</pre> : <p key={i} class="prose"><Long text={part.replace(/^\n+|\n+$/g, "")} /></p>))}
       <Cut truncated={item.truncated} />
     </div>
   );

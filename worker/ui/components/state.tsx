@@ -40,5 +40,5 @@ export function stateOf(session: Session, now: Now | null, clock: number): State
 }
 
 export function StateBadge({ state }: { state: StateWord }) {
-  return <span class={`badge ${state.tone}`}>{state.moving && <i class="spinner" aria-hidden="true" />}{state.word}</span>;
+  return <span class={`badge ${state.tone}`}>{state.moving && <i class="spinner" aria-hidden="true" />}<span title={state.word}>{state.word}</span></span>;
 }

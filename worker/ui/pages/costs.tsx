@@ -128,7 +128,7 @@ export function Costs() {
             <Figure name="Cache hits" value={total.cache_hit_rate === null ? "–" : `${Math.round(total.cache_hit_rate * 100)} %`} note={`${count(total.cache_read_tokens)} tokens read`} />
             <Figure name="First token" value={total.median_ttft_ms === null ? "–" : duration(total.median_ttft_ms)} note="median" />
           </div>
-          <section class="card chart-card"><h2>Spent over time</h2><TimeChart times={times} series={series} format={dollars} label={`Spent by ${span.step}`} from={now - span.days * 86_400} to={now + width} /></section>
+          <section class="card chart-card"><h2>Spent over time</h2><TimeChart times={times} series={series} format={dollars} label={`Spent by ${span.step}`} from={now - span.days * 86_400} to={now + width} step={width} /></section>
           <section class="stack">
             <div class="groups" role="group" aria-label="Group by">{[...GROUPS, ...labels.map((name) => ({ group: `label:${name}`, name: `Label ${name}` }))].map((each) => <button key={each.group} type="button" aria-pressed={each.group === group} onClick={() => go({ by: each.group })}>{each.name}</button>)}</div>
             <Rows report={figures.by} group={group} />
