@@ -208,6 +208,7 @@ export function sandboxContract(name: string, { make, skips = {} }: ContractOpti
       expect(await code(ran(workspace, "a\0b"))).toBe("invalid");
       expect(await code(ran(workspace, `: ${"x".repeat(MAX_COMMAND_BYTES)}`))).toBe("too_large");
       expect(await code(ran(workspace, ":", { env: { "A=B": "c" } }))).toBe("invalid");
+      for (const timeout_ms of [-1, Number.NaN, Infinity, 2 ** 31]) expect(await code(ran(workspace, ":", { timeout_ms }))).toBe("invalid");
       expect((await ran(workspace, `: ${"x".repeat(MAX_COMMAND_BYTES - 10)}`)).code).toBe(0);
     });
     test("shows output while the command runs", async ({ workspace }) => {

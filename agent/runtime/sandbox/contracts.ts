@@ -159,7 +159,7 @@ export interface ExecOptions {
   env?: Readonly<Record<string, string>> | undefined;
   /** Written to the command's stdin, which is then closed; without it stdin is empty. */
   stdin?: Uint8Array | undefined;
-  /** Milliseconds; then the command and all that it started is killed. */
+  /** Milliseconds, at most 2 ** 31 - 1; then the command and all that it started is killed. */
   timeout_ms?: number | undefined;
   /** Kills the command and all that it started. */
   signal?: AbortSignal | undefined;
