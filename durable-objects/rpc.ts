@@ -1,7 +1,7 @@
 /** Owns the calls that objects offer the worker and one another; failures travel as data (`Result`), never as thrown classes. */
 
 import type {
-  Browsed, Capsule, Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Page, Permission, PermissionApprove, PermissionDeny, Result,
+  Browsed, Capsule, CapsuleAsked, Event, EventType, FileContent, FileEntry, Host, HostInfo, Limits, LogQuery, Page, Permission, PermissionApprove, PermissionDeny, Result,
   Resumed, Run, RunError, RunnerReport, Session, SessionCreate, SessionFork, SessionHistory, SessionPatch, SessionResume, SessionSuspend, Spawned,
   SpawnSpec, Suspended, SuspendStrategy, Task, TaskCreate,
 } from "../sdk/protocol/index.ts";
@@ -64,6 +64,8 @@ export interface SessionRpc extends SessionAttachmentRpc, SessionGatewayRpc, Ses
   drainRunner(actor: Actor, runnerId: string): Promise<Result<Session>>;
   /** Its workspace was set back to an earlier manifest: the next runner restores it. `conflict` while it has a runner. */
   workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>>;
+  /** Asks the runner for a capsule of this id, and answers at once; idempotent by it. The newest that was asked for wins. `conflict` where no runner can take one. */
+  takeCapsule(actor: Actor, capsuleId: string): Promise<Result<CapsuleAsked>>;
   /** Newest first. */
   listCapsules(actor: Actor, query: { limit: number; offset: number }): Promise<Result<Page<Capsule>>>;
   readCapsule(actor: Actor, capsuleId: string): Promise<Result<Capsule>>;

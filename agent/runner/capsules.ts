@@ -25,10 +25,16 @@ export interface CapsuleOrder {
   why: EventData<"workspace.synced">["why"];
   /** The run that had ended, or that is held, when the files are read. */
   of: RunIds | null;
-  /** Nothing of the run's processes is left. */
-  after?: Promise<void>;
+  /** Nothing of the run's processes is left, and nothing else reads the trees. */
+  after?: Promise<unknown>;
   /** An agent works while it is read. */
   torn?: boolean;
+}
+
+/** One that has been begun. `read` resolves when its files have been read, or cannot be; from then on they may change. `tear` says that they will change before. */
+export interface Taken {
+  read: Promise<void>;
+  tear: () => void;
 }
 
 export interface CapsuleParts {
@@ -83,10 +89,9 @@ export class Capsules {
   }
 
   /**
-   * Takes a capsule. `read` resolves when its files have been read, or cannot be; from then on they may change. `tear` says that they will change before.
-   * Ends in an event `workspace.synced` or, where it was asked for or cannot be taken, `workspace.sync_failed`.
+   * Takes a capsule. Ends in an event `workspace.synced` or, where it was asked for or cannot be taken, `workspace.sync_failed`.
    */
-  take(order: CapsuleOrder): { read: Promise<void>; tear: () => void } {
+  take(order: CapsuleOrder): Taken {
     const { session_id, now, log, understood } = this.#parts;
     if (this.#closed || !understood()) return { read: Promise.resolve(), tear: () => {} };
     const job: Job = { ...order, id: order.capsule_id ?? newChildId("capsule", session_id, now()), number: ++this.#count, abort: new AbortController(), asked: order.capsule_id !== undefined, over: false, began: performance.now() };

@@ -2,6 +2,7 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 import type { CommandBody } from "../../sdk/protocol/runner-link.ts";
+import type { Taken } from "./capsules.ts";
 import { killLeftovers } from "./process.ts";
 import type { CapsuleOrdered, RunIds, TaskStart } from "./journal-line.ts";
 import { diskError, endUnrun, Run, type RunParts } from "./run.ts";
@@ -26,9 +27,10 @@ export class Tasks {
   /** The gate has had its settings. */
   #allowed = false;
   /** The last capsule that was asked for and begun. */
-  #taken: string | null = null;
-  /** A capsule was asked for: the end of the run that makes way for it is no other one's. */
+  #lastOrdered: string | null = null;
+  /** A capsule that was asked for, while its files are read. */
   #ordered: CapsuleOrdered | null = null;
+  #taken: Taken | null = null;
   #last: RunIds | null = null;
   #waiting: TaskStart[] = [];
   #current: Run | null = null;
@@ -78,7 +80,7 @@ export class Tasks {
   #begin(): void {
     if (!this.#ready || !this.#allowed) return;
     const { capsule } = this.#parts.journal;
-    if (capsule && this.#ordered === null && capsule.capsule_id !== this.#taken) void this.#capsule(capsule);
+    if (capsule && this.#ordered === null && capsule.capsule_id !== this.#lastOrdered) void this.#capsule(capsule);
     if (this.#working || this.#waiting.length === 0) return;
     this.#working = true;
     this.#loop = this.#work().finally(() => {
@@ -134,7 +136,10 @@ export class Tasks {
   }
 
   async #work(): Promise<void> {
-    for (let start = this.#waiting.shift(); start; start = this.#waiting.shift()) {
+    for (;;) {
+      if (this.#taken) await this.#untilRead(this.#taken);
+      const start = this.#waiting.shift();
+      if (!start) return;
       const run = new Run(this.#parts, start);
       this.#current = run;
       await run.execute();
@@ -143,23 +148,28 @@ export class Tasks {
       // What has escaped its process group is looked for while the next run begins.
       const gone = run.gone.catch((error: unknown) => this.#parts.log(`what is left of ${start.run_id} cannot be ended: ${String(error)}`)).finally(() => this.#going.delete(gone));
       this.#going.add(gone);
-      if (this.#parts.capsules && this.#ordered === null) await this.#taskEnded(gone);
+      // The end of a run that makes way for a suspension has that one's capsule.
+      if (this.#parts.capsules && this.#ordered?.why !== "suspend") await this.#taskEnded(Promise.all([gone, this.#taken?.read]));
     }
   }
 
   /** The next task's agent would change what the last one left: it waits until that has been read, but not for ever. */
-  async #taskEnded(gone: Promise<void>): Promise<void> {
-    const taken = this.#parts.capsules?.take({ why: "task_end", of: this.#last, after: gone });
+  async #taskEnded(after: Promise<unknown>): Promise<void> {
+    const taken = this.#parts.capsules?.take({ why: "task_end", of: this.#last, after });
+    if (taken) await this.#untilRead(taken);
+  }
+
+  async #untilRead({ read, tear }: Taken): Promise<void> {
     const late = new AbortController();
     const tooLate = pause(READ_MS, true, { signal: late.signal, ref: false }).catch(() => false);
-    if (await Promise.race([taken?.read.then(() => false), this.#left.promise.then(() => false), tooLate])) taken?.tear();
+    if (await Promise.race([read.then(() => false), this.#left.promise.then(() => false), tooLate])) tear();
     late.abort();
   }
 
   /** Takes the capsule that the session asks for; with `stop_agent`, once the agent has ended where it stands. */
   async #capsule(order: CapsuleOrdered): Promise<void> {
     const { capsules, journal, log } = this.#parts;
-    this.#taken = order.capsule_id;
+    this.#lastOrdered = order.capsule_id;
     this.#ordered = order;
     const current = this.#current;
     if (current && order.stop_agent) {
@@ -169,9 +179,12 @@ export class Tasks {
     } else if (current && order.why === "suspend") current.hold(FREEZING);
     const running = this.#current;
     const of = running ? { task_id: running.start.task_id, run_id: running.start.run_id } : this.#last;
-    if (capsules) await capsules.take({ capsule_id: order.capsule_id, why: order.why, of, torn: running !== null && !order.stop_agent && order.why !== "suspend" }).read;
-    else this.#unable(order, "this runner keeps no capsules");
+    if (capsules) {
+      this.#taken = capsules.take({ capsule_id: order.capsule_id, why: order.why, of, torn: running !== null && !order.stop_agent && order.why !== "suspend" });
+      await this.#taken.read;
+    } else this.#unable(order, "this runner keeps no capsules");
     this.#ordered = null;
+    this.#taken = null;
     journal.flush();
     this.#begin();
   }

@@ -10,7 +10,7 @@ export const act = fc.tuple(
   fc.constantFrom(
     "task", "task", "retrying task", "cancel", "retry", "execute", "ask", "ask", "answer", "withdraw", "update", "take back", "key", "terminate", "grant", "grant", "stale grant", "queue", "refuse",
     "wanted", "spawned", "spawn failed", "spawn refused", "renew", "up", "up", "up", "down", "stopped", "gone", "broken", "call failed", "call done", "running", "completed", "completed",
-    "failed", "lost", "timed out", "suspend", "suspend", "suspend as", "resume", "resume from", "capsule", "capsule", "capsule", "sync failed", "held", "held", "hold failed", "fallback", "thawed", "thaw gone", "synced",
+    "failed", "lost", "timed out", "suspend", "suspend", "suspend as", "resume", "resume from", "capsule", "capsule", "capsule", "sync failed", "checkpoint", "checkpointed", "held", "held", "hold failed", "fallback", "thawed", "thaw gone", "synced",
     "restored", "restored", "restore failed", "run suspended", "long silence", "other run", "stale journal", "ack", "wake", "tick", "tick", "deadline", "deadline",
   ),
   fc.nat(1_000_000),
@@ -69,6 +69,8 @@ export function perform(world: Simulation, [name, n, k]: Act): void {
     "resume": () => world.resume(),
     "resume from": () => k === 0 && older && world.feed({ type: "session.resume", by: "anna", options: {}, from: { ...older, seq: 1, conversation: "old" }, has_api_key: false }),
     "capsule": () => state.suspending?.capsule?.outcome === "waiting" && state.attachment?.met && world.capsule(),
+    "checkpoint": () => world.feed({ type: "capsule.take", id: newChildId("capsule", SESSION, world.now) }),
+    "checkpointed": () => state.attachment?.capsule && world.synced(state.attachment.capsule, "manual"),
     "sync failed": () => state.suspending?.capsule && world.journal({ at: "", type: "workspace.sync_failed", data: { capsule_id: state.suspending.capsule.id, why: "suspend", error: { code: "sync_failed", message: "away" } } }),
     "held": () => state.suspending && world.feed({ type: "host.suspended", runner_id, answer: { ok: true, strategy: state.suspending.strategy, detail: "" } }),
     "hold failed": () => world.feed({ type: "host.suspended", runner_id, answer: { ok: false, error: { code: "provider_failed", message: "no freezer" } } }),

@@ -3,7 +3,7 @@
 import type { RunError, Runner } from "../../sdk/protocol/index.ts";
 import { CLOSE, PLAIN_OFFER, RUNNER_LINK_VERSION } from "../../sdk/protocol/index.ts";
 import { backoff } from "../base/deadlines.ts";
-import { restoreFor } from "./capsules.ts";
+import { giveUpCapsule, restoreFor } from "./capsules.ts";
 import { activate, writeReceipt } from "./resume.ts";
 import { setStatus } from "./session.ts";
 import type { Attachment, Call, Input } from "./state.ts";
@@ -33,7 +33,7 @@ export function requestLease(work: Work): void {
   work.set({
     attachment: {
       epoch, state: "leasing", reason: null, host_id: null, runner_id: null, token_hash: null, gateway: null, spawned: null, offer: PLAIN_OFFER, version: 0, continues: false,
-      linked: false, up_at: null, idle_since: null, restore: null, notice: null, met: false, announced: false, retire: null,
+      linked: false, up_at: null, idle_since: null, restore: null, notice: null, capsule: null, met: false, announced: false, retire: null,
       idle: false, next_command: 1, deadline: null, runner: null,
     },
     position: 0,
@@ -257,6 +257,7 @@ export function discard(work: Work, reason: string): void {
 
 /** Ends the attachment: nothing of its epoch is heard any more, and the lease is given back until the pool has taken it. */
 function end(work: Work, reason: string): void {
+  giveUpCapsule(work, `the runner that was to take it is gone: ${reason}`);
   const { attachment } = work.state;
   if (!attachment) return;
   const { epoch, runner_id } = attachment;

@@ -1,6 +1,6 @@
 /** Owns what callers ask about capsules: the list, one of them, and the point from which another session is forked. */
 
-import { fail, ok, sessionCreate, type Capsule, type Page, type Result, type SessionFork } from "../../sdk/protocol/index.ts";
+import { fail, ok, sessionCreate, type Capsule, type CapsuleAsked, type Page, type Result, type SessionFork } from "../../sdk/protocol/index.ts";
 import type { Actor, ForkSource } from "../rpc.ts";
 import type { Engine } from "./engine.ts";
 
@@ -13,6 +13,14 @@ export class CapsuleApi {
   readonly #engine: Engine;
   constructor(engine: Engine) {
     this.#engine = engine;
+  }
+
+  take(actor: Actor, id: string): Result<CapsuleAsked> {
+    const { session } = this.#engine.state;
+    if (!session || !this.#owned(actor)) return UNKNOWN_SESSION;
+    const known = this.#engine.capsules.get(id);
+    const refused = known ? null : this.#engine.feed({ type: "capsule.take", id }).refused;
+    return refused ? { ok: false, error: refused } : ok({ id, session_id: session.id, seq: known?.seq ?? this.#engine.log.last });
   }
 
   list(actor: Actor, { limit, offset }: { limit: number; offset: number }): Result<Page<Capsule>> {

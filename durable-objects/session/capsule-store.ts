@@ -32,9 +32,9 @@ export class Capsules {
   at(seq: number): Capsule | null {
     return all(this.#sql.exec<Value>("select value from capsules where seq <= ? order by seq desc, rowid desc limit 1", seq))[0] ?? null;
   }
-  /** The one of a task's end. */
+  /** The one of a task's end; of a task that has none, the last that was taken in it. */
   ofTask(taskId: string): Capsule | null {
-    return all(this.#sql.exec<Value>("select value from capsules where task_id = ? order by seq desc, rowid desc limit 1", taskId))[0] ?? null;
+    return all(this.#sql.exec<Value>("select value from capsules where task_id = ? order by value ->> '$.why' = 'task_end' desc, seq desc, rowid desc limit 1", taskId))[0] ?? null;
   }
   /** Newest first; `offset` of them are passed over. */
   list(limit: number, offset = 0): Capsule[] {

@@ -51,8 +51,17 @@ export function capsuleFailed(work: Work, { capsule_id, error }: { capsule_id: s
 }
 
 function settle(work: Work, id: string, outcome: "synced" | "failed", message: string | null): void {
-  const { suspending } = work.state;
+  const { suspending, attachment } = work.state;
+  if (attachment?.capsule === id) work.attach({ capsule: null });
   if (suspending?.capsule?.id === id && suspending.capsule.outcome === "waiting") work.set({ suspending: { ...suspending, capsule: { id, outcome, message } } });
+}
+
+/** The capsule that somebody has asked for, if any, is not waited for any more, and the log says why. */
+export function giveUpCapsule(work: Work, why: string): void {
+  const { attachment, session } = work.state;
+  if (!attachment?.capsule) return;
+  work.attach({ capsule: null });
+  if (session?.status !== "terminated") work.log("workspace.sync_failed", { capsule_id: attachment.capsule, why: "manual", error: { code: "sync_failed", message: why.slice(0, 4_000) } });
 }
 
 function latest(id: string, { workspace, state, left_out }: Pick<Capsule, "workspace" | "state" | "left_out">): Omit<LatestCapsule, "covers"> {

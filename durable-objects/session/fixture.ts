@@ -250,7 +250,7 @@ export function line(text: string, stream: "stdout" | "stderr" = "stdout"): Even
   return { at, type: "log", data: { stream, text } };
 }
 /** A capsule of one file. */
-export function synced(capsule_id: string, why: "task_end" | "suspend" = "task_end", left_out: { path: string; why: string }[] = []): EventItem {
+export function synced(capsule_id: string, why: "task_end" | "suspend" | "manual" = "task_end", left_out: { path: string; why: string }[] = []): EventItem {
   const tree = () => ({ manifest_id: newId("manifest", Date.now()), files: 1, bytes: 3, sent_bytes: 3 });
   return { at, type: "workspace.synced", data: { capsule_id, why, workspace: tree(), state: tree(), torn: false, left_out, duration_ms: 1 } };
 }

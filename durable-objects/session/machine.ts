@@ -7,6 +7,7 @@ import {
 } from "./attachment.ts";
 import { BUDGET_WAIT, callsOverdue, deniedHead, gatewayDeadline, isMetered, keepCall, openCall, refusedAbove, settleCall } from "./budget.ts";
 import { capsuleFailed, capsuleRead, capsuleSynced } from "./capsules.ts";
+import { takeCapsule } from "./checkpoint.ts";
 import { archiveSession, chooseManifest, createSession, terminateSession, updateSession } from "./lifecycle.ts";
 import { permissionAnswered, permissionRequested, permissionWithdrawn, stopClock } from "./permissions.ts";
 import { followSchedule, scheduleAsked, scheduleDeadline, scheduleOverdue } from "./schedule.ts";
@@ -39,6 +40,7 @@ function take(work: Work, input: Input): void {
     case "session.suspend": return suspend(work, input);
     case "session.resume": return resume(work, input);
     case "workspace.chosen": return chooseManifest(work, input.manifest_id);
+    case "capsule.take": return takeCapsule(work, input.id);
     case "session.terminate": return terminateSession(work, input.by);
     case "session.archived": return archiveSession(work, input.archive);
     case "task.create": return createTask(work, input);

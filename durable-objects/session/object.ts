@@ -2,7 +2,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import {
-  ERRORS, fail, invalid, logQuery, type Attachment, type BudgetNotice, type Capsule, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Schedule, type ScheduleCreate, type SchedulePatch, type Session, type SessionCreate,
+  ERRORS, fail, invalid, logQuery, type Attachment, type BudgetNotice, type Capsule, type CapsuleAsked, type ErrorCode, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Schedule, type ScheduleCreate, type SchedulePatch, type Session, type SessionCreate,
   type SessionPatch, type SessionResume, type SessionSuspend, type Task, type TaskCreate,
 } from "../../sdk/protocol/index.ts";
 import type { StoredAttachment } from "../attachment-rpc.ts";
@@ -151,6 +151,9 @@ export function sessionObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, nei
     }
     async workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>> {
       return this.api.workspaceRestored(actor, manifestId);
+    }
+    async takeCapsule(actor: Actor, capsuleId: string): Promise<Result<CapsuleAsked>> {
+      return this.api.capsules.take(actor, capsuleId);
     }
     async listCapsules(actor: Actor, query: { limit: number; offset: number }): Promise<Result<Page<Capsule>>> {
       return this.api.capsules.list(actor, query);

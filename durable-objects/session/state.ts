@@ -149,6 +149,8 @@ export interface Attachment {
   restore: RestoreOrder | null;
   /** Words for the agent, given with the next task. */
   notice: string | null;
+  /** The capsule that somebody has asked for, until it is there or cannot be. */
+  capsule: string | null;
   /** The runner has said hello at least once. */
   met: boolean;
   /** `runner.attached` has been logged. */
@@ -269,6 +271,7 @@ export type Input =
   /** `from`: the capsule to go on from instead of the latest state. */
   | { type: "session.resume"; by: string; options: Partial<Pick<SessionResume, "provider" | "selector">>; from: Capsule | null; has_api_key: boolean }
   | { type: "workspace.chosen"; manifest_id: string }
+  | { type: "capsule.take"; id: string }
   | { type: "session.terminate"; by: string }
   /** Its events are in the archive, under this head. */
   | { type: "session.archived"; archive: SessionArchive }

@@ -2,7 +2,7 @@
 
 import { PLAIN_OFFER, SUSPEND_STRATEGIES, type Resumed, type Suspended, type SuspendCause, type SuspendOffer, type SuspendStrategy } from "../../sdk/protocol/index.ts";
 import { CAPSULE_VERSION, discard, stopRunner, thawed } from "./attachment.ts";
-import { covered, goBackTo } from "./capsules.ts";
+import { covered, giveUpCapsule, goBackTo } from "./capsules.ts";
 import { setStatus } from "./session.ts";
 import type { Input, State, Suspending } from "./state.ts";
 import { dropInterruption, suspendRun } from "./tasks.ts";
@@ -41,6 +41,7 @@ export function suspend(work: Work, { strategy: asked, cause, reason }: { strate
     work.set({ suspending: { ...draft, phase: "capsule" } });
     return proceed(work);
   }
+  giveUpCapsule(work, "the session is being suspended, with a capsule of its own");
   const id = work.freshCapsule;
   work.set({ suspending: { ...draft, phase: "capsule", capsule: { id, outcome: "waiting", message: null }, deadline: work.now + CAPSULE_MS } });
   // The memory goes, except where the runner is frozen: the agent's conversation is to be whole on disk before it is read.

@@ -291,6 +291,27 @@ describe("capsules", () => {
     expect(await forked.command("task.start")).toMatchObject({ conversation: "c1", notice: expect.stringContaining("forked") });
   });
 
+  it("that are asked for are kept beside the task's end, which a fork at that task begins with", async () => {
+    const { subject, runner } = await subjectWith();
+    const one = await worked(subject, runner);
+    const [id, other] = [newChildId("capsule", subject.id, Date.now()), newChildId("capsule", subject.id, Date.now() + 1)];
+    expect(await subject.rpc.takeCapsule(stranger, id)).toMatchObject({ ok: false, error: { code: "not_found" } });
+    const asked = unwrap(await subject.rpc.takeCapsule(actor, id));
+    expect(asked).toMatchObject({ id, session_id: subject.id });
+    expect(await runner.command("capsule")).toMatchObject({ capsule_id: id, why: "manual", stop_agent: false });
+    runner.events(one, synced(id, "manual"));
+    await runner.acked();
+    expect((await subject.log({ after: asked.seq })).map(({ type }) => type)).toEqual(["workspace.synced"]);
+    expect(unwrap(await subject.rpc.readCapsule(actor, id))).toMatchObject({ why: "manual", seq: asked.seq + 1, conversation: "c1" });
+    // Asked for again by the same id, it is the same one.
+    expect(unwrap(await subject.rpc.takeCapsule(actor, id))).toMatchObject({ id });
+    expect(runner.commands.filter(({ body }) => body.kind === "capsule")).toHaveLength(1);
+    expect(await subject.rpc.forkSource(actor, { task_id: one.task_id })).toMatchObject({ ok: true, value: { capsule: { id: one.capsule_id } } });
+    expect(await subject.rpc.forkSource(actor, {})).toMatchObject({ ok: true, value: { capsule: { id } } });
+    unwrap(await subject.rpc.terminate(actor));
+    expect(await subject.rpc.takeCapsule(actor, other)).toMatchObject({ ok: false, error: { code: "conflict", details: { instead: ["fork"] } } });
+  });
+
   it("of an attempt that failed stand for its end, though they come after the next one's", async () => {
     const { subject, runner } = await subjectWith();
     const task = await subject.task({ max_retries: 1 });

@@ -84,7 +84,10 @@ function tree(io: Io, action: Action): Node {
       nodes.get(words.slice(0, i).join(" "))?.addCommand(group);
       nodes.set(path, group);
     });
-    nodes.get(words.slice(0, -1).join(" "))?.addCommand(leaf(command, styled(new Node(words.at(-1))), root, action));
+    const made = leaf(command, styled(new Node(words.at(-1))), root, action);
+    nodes.get(words.slice(0, -1).join(" "))?.addCommand(made);
+    // What lists may have verbs of its own: `sessions capsules`, `sessions capsules create`.
+    nodes.set(command.name, made);
   }
   return root;
 }

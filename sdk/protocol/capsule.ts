@@ -57,6 +57,10 @@ export const capsule = z.object({
 });
 export type Capsule = z.infer<typeof capsule>;
 
+/** A capsule that is being taken because somebody asked for it; events after `seq` say that it is there (`workspace.synced`), or why not (`workspace.sync_failed`). */
+export const capsuleAsked = capsule.pick({ id: true, session_id: true, seq: true });
+export type CapsuleAsked = z.infer<typeof capsuleAsked>;
+
 /** What a runner is to restore before its first task. `exact`: the trees become the capsule's; `if_missing`: only where the host has none. */
 export const restoreOrder = z.object({
   capsule_id: idOf("capsule").nullable(),

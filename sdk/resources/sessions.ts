@@ -1,7 +1,7 @@
 /** Owns `client.sessions`: create, read, change and end sessions; their events and their files. */
 
 import type * as z from "zod";
-import type { Capsule, Event, Session, SessionFork, SessionPatch, SessionResume, SessionSuspend, sessionAsk, SessionStatus } from "../protocol/index.ts";
+import type { Capsule, CapsuleAsked, Event, Session, SessionFork, SessionPatch, SessionResume, SessionSuspend, sessionAsk, SessionStatus } from "../protocol/index.ts";
 import type { Pages } from "../core/page.ts";
 import type { RequestOptions } from "../core/request.ts";
 import { labelQuery, Resource, resource, type ListParams } from "../core/resource.ts";
@@ -60,6 +60,13 @@ export class Sessions extends Resource {
   /** Resumes the session; answers at once, `resuming`. What was kept and lost is in its log as `session.receipt`. */
   resume(id: string, params: SessionResume = {}, options?: RequestOptions): Promise<Session> {
     return this.transport.json("POST", api`/sessions/${id}/resume`, resource<Session>, { body: params }, options);
+  }
+  /** Asks for a capsule now; answers at once. It is there when `workspace.synced` names it in the log, after `seq`; `workspace.sync_failed` says why not. Throws `ConflictError` where no runner can take one. */
+  takeCapsule(id: string, options?: RequestOptions): Promise<CapsuleAsked> {
+    return this.transport.json("POST", api`/sessions/${id}/capsules`, resource<CapsuleAsked>, {}, options);
+  }
+  getCapsule(id: string, capsuleId: string, options?: RequestOptions): Promise<Capsule> {
+    return this.transport.json("GET", api`/sessions/${id}/capsules/${capsuleId}`, resource<Capsule>, {}, options);
   }
   /** States that the session can be resumed or forked from, newest first. */
   capsules(id: string, params: ListParams = {}, options?: RequestOptions): Pages<Capsule> {

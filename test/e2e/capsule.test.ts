@@ -41,6 +41,25 @@ describe("a capsule", () => {
     expect((await all(scene.client.sessions.capsules(session.id))).map(({ task_id }) => task_id)).toContain(task.id);
   }, 60_000);
 
+  it("is taken when somebody asks, also while the agent works, and the end of its task has its own", async () => {
+    const session = await scene.session();
+    const task = await scene.task(session, steps(["write", "early.txt", "1"], ["ask", "Bash", { command: "curl https://example.org" }], ["write", "late.txt", "22"], ["text", "done"]));
+    const question = await scene.asked(task);
+    const asked = await scene.client.sessions.takeCapsule(session.id);
+    expect(await next(session, ["workspace.synced", "workspace.sync_failed"])).toMatchObject({ type: "workspace.synced", task_id: task.id, data: { capsule_id: asked.id, why: "manual", torn: true, workspace: { files: 1 } } });
+    const fork = await scene.client.sessions.fork(session.id, { capsule_id: asked.id });
+    // Asked for right before the end, it does not keep the task's own from being taken.
+    const again = await scene.client.sessions.takeCapsule(session.id);
+    await scene.client.permissions.approve(question.id);
+    expect(await scene.end(task)).toMatchObject({ status: "completed" });
+    const ended = await eventually("the task's capsule is there", async () => (await all(scene.client.sessions.capsules(session.id))).find(({ why }) => why === "task_end"));
+    expect(ended).toMatchObject({ task_id: task.id, workspace: { files: 2 } });
+    const told = (await all(scene.client.sessions.events(session.id, { types: ["workspace.synced", "workspace.sync_failed"] }))).filter(({ data }) => "capsule_id" in data && data.capsule_id === again.id);
+    expect(told).toHaveLength(1);
+    expect(await scene.end(await scene.task(fork, steps(["text", "on"])))).toMatchObject({ status: "completed" });
+    expect((await scene.client.sessions.files.list(fork.id)).map(({ name }) => name)).toEqual(["early.txt"]);
+  }, 60_000);
+
   it("brings a session up on another host with its files and its conversation, when its own host is gone with everything", async () => {
     const first = await another({ zone: "a" });
     const session = await scene.session({ selector: "zone=a" });

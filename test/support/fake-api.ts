@@ -156,6 +156,17 @@ export class FakeApi {
       case "DELETE sessions/:id": return [200, Object.assign(of(this.sessions, id), { status: "terminated", ended_at: AT })];
       case "POST sessions/:id/suspend": return [200, Object.assign(of(this.sessions, id), { status: "suspended", suspension: { strategy: "pause", cause: "requested", since: AT, demoted_at: null, runner_id: null, host_id: null, capsule_id: null, ...(body as object) } })];
       case "POST sessions/:id/resume": return [200, Object.assign(of(this.sessions, id), { status: "active", suspension: null })];
+      case "POST sessions/:id/capsules": {
+        const [capsule] = this.capsules;
+        const session = of(this.sessions, id);
+        if (!capsule) throw new Failure("conflict", "the session has no runner", { details: { instead: ["wait"] } });
+        const seq = this.log.get(id)?.length ?? 0;
+        const told = { capsule_id: capsule.id, why: "manual" } as const;
+        if (capsule.workspace.files === 0) this.emit(session, "workspace.sync_failed", { ...told, error: { code: "sync_failed", message: "the disk is full" } });
+        else this.emit(session, "workspace.synced", { ...told, workspace: capsule.workspace, state: null, torn: capsule.torn, left_out: [], duration_ms: 1 });
+        return [202, { id: capsule.id, session_id: id, seq }];
+      }
+      case `GET sessions/:id/capsules/${verb}`: return [200, of(new Map(this.capsules.map((capsule) => [capsule.id, capsule])), verb)];
       case "GET sessions/:id/capsules": return [200, this.#page([...this.capsules], query)];
       case "POST sessions/:id/fork": {
         const fork = { ...of(this.sessions, id), ...(body as object), id: newId("session", this.#now++) };

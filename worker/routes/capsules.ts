@@ -3,7 +3,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import * as z from "zod";
 import { sessionStub, storageStub } from "../../durable-objects/index.ts";
-import { capsule, Failure, idOf, sessionFork, sessionResume, sessionSuspend, type SessionFork } from "../../sdk/protocol/index.ts";
+import { capsule, capsuleAsked, Failure, idOf, sessionFork, sessionResume, sessionSuspend, type SessionFork } from "../../sdk/protocol/index.ts";
 import { call } from "../calls.ts";
 import { actorOf, type App, type Ctx } from "../context.ts";
 import { creating } from "../middleware/creating.ts";
@@ -25,8 +25,13 @@ const resume = createRoute({
   description: "Answers `resuming` at once; a session that is active is answered as it is. With `provider`, `selector` or `capsule_id` it goes on in another way than it was.",
   request: { ...at, ...takes("SessionResume", sessionResume) }, responses: { 200: answers(Session, "The session, resuming"), ...failures("not_found", "conflict", "payload_too_large") },
 });
+const take = createRoute({
+  method: "post", path: "/sessions/{id}/capsules", tags, ...keyed("write"), summary: "Take a capsule now",
+  description: "Of a session that has its runner; what runs goes on, and a capsule of files that change while they are read is `torn`. Answers at once: the capsule is there when `workspace.synced` names it in the log, after `seq`; `workspace.sync_failed` says why it will not be. The newest that was asked for wins.",
+  request: at, responses: { 202: answers(named("CapsuleAsked", capsuleAsked), "It is being taken"), ...failures("not_found", "conflict") },
+});
 const list = createRoute({
-  method: "get", path: "/sessions/{id}/capsules", tags, ...keyed("read"), summary: "List a session's capsules", description: "The states that it can be resumed or forked from: one at every task's end, and one at every suspension. The newest 50 are kept, and those of forks.",
+  method: "get", path: "/sessions/{id}/capsules", tags, ...keyed("read"), summary: "List a session's capsules", description: "The states that it can be resumed or forked from: one at every task's end, one at every suspension, and those that were asked for. The newest 50 are kept, and those of forks.",
   request: { ...at, ...listQuery({}) }, responses: { 200: pages(Capsule, "Newest first"), ...failures("not_found") },
 });
 const read = createRoute({
@@ -63,6 +68,12 @@ export function capsuleRoutes(app: App): void {
     const session = await call(() => sessionStub(c.env, c.req.valid("param").id).resume(actorOf(c), c.req.valid("json")));
     await listed(c, session);
     return c.json(session, 200);
+  });
+  app.openapi(take, async (c) => {
+    const actor = actorOf(c);
+    const { id } = c.req.valid("param");
+    const asked = await creating(c, { owner: actor.tenant_id, scope: actor.key_id }, (ids) => call(() => sessionStub(c.env, id).takeCapsule(actor, ids.child("capsule", id))));
+    return c.json(asked, 202);
   });
   app.openapi(list, async (c) => {
     const { limit, offset, cursor } = c.req.valid("query");

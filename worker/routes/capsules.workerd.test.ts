@@ -2,7 +2,7 @@
 
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { newChildId, newId, ok, type Capsule, type Page, type Session } from "../../sdk/protocol/index.ts";
+import { newChildId, newId, ok, sessionOf, type Capsule, type CapsuleAsked, type Page, type Session } from "../../sdk/protocol/index.ts";
 import { doors, type Doors } from "../testing/doors.ts";
 
 let d: Doors;
@@ -49,6 +49,21 @@ describe("capsules", () => {
     expect(await d.json("GET", `/sessions/${session.id}/capsules/${capsules[0]?.id}`)).toEqual(capsules[0]);
     expect(await d.failure("GET", `/sessions/${session.id}/capsules/${newChildId("capsule", session.id, 9)}`)).toMatchObject({ status: 404 });
     expect(await d.failure("GET", `/sessions/${session.id}/capsules?cursor=x`)).toMatchObject({ status: 400 });
+  });
+
+  it("are asked for: at once answered with where in the log to look, the same to a repeated request", async () => {
+    const at = `/sessions/${session.id}/capsules`;
+    const headers = { "idempotency-key": "once" };
+    const asked = await d.json<CapsuleAsked>("POST", at, { headers }, 202);
+    expect(asked).toEqual({ id: expect.stringMatching(/^cap_/), session_id: session.id, seq: session.last_seq });
+    expect(sessionOf(asked.id)).toBe(session.id);
+    expect(await d.json("POST", at, { headers }, 202)).toEqual(asked);
+    expect((await d.json<CapsuleAsked>("POST", at, {}, 202)).id).not.toBe(asked.id);
+    const { token } = await d.one.key(["read"]);
+    expect((await d.failure("POST", at, { key: token })).status).toBe(403);
+    expect((await d.failure("POST", at, { key: d.two.token })).status).toBe(404);
+    await d.json("POST", `/sessions/${session.id}/suspend`, { body: {} });
+    expect(await d.failure("POST", at)).toMatchObject({ status: 409 });
   });
 
   it("are what a fork begins with: its workspace and its session may read them, and a repeated fork is the same", async () => {

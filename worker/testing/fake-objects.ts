@@ -3,7 +3,7 @@
 import type { StoredAttachment, Actor, ForkSource, Admission, BusPage, HostRpc, IdempotencyAnswer, LogPage, ObjectsEnv, RunClaim, SessionOrigin, SessionRpc, TenantRpc } from "../../durable-objects/index.ts";
 import {
   fail, newBody, newChildId, newId, ok,
-  sessionCreate, type Attachment, type AudioPiece, type Browsed, type Capsule, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
+  sessionCreate, type Attachment, type AudioPiece, type Browsed, type Capsule, type CapsuleAsked, type Event, type EventItem, type FileContent, type FileEntry, type Host, type Limits, type LogQuery, type Page, type Permission, type PermissionApprove, type PermissionDeny, type Result, type Run, type Session, type SessionCreate, type SessionPatch, type SessionSuspend,
   type Task, type TaskCreate, type TranscribeAnswer,
 } from "../../sdk/protocol/index.ts";
 import { FakeBudgets } from "./fake-gateway.ts";
@@ -93,6 +93,11 @@ export class FakeSession extends FakeSchedules implements SessionCalls {
   async workspaceRestored(actor: Actor, manifestId: string): Promise<Result<Session>> {
     this.chosen.push(manifestId);
     return this.read(actor);
+  }
+  async takeCapsule(actor: Actor, id: string): Promise<Result<CapsuleAsked>> {
+    const session = this.#mine(actor);
+    if (session?.status === "suspended") return fail("conflict", "the session is suspended");
+    return session ? ok({ id, session_id: session.id, seq: session.last_seq }) : NOT_HERE;
   }
   async listCapsules(actor: Actor, { limit, offset }: { limit: number; offset: number }): Promise<Result<Page<Capsule>>> {
     return this.#mine(actor) ? ok({ items: this.capsules.slice(offset, offset + limit), total: this.capsules.length, limit, offset, next_cursor: null }) : NOT_HERE;

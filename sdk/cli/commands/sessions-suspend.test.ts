@@ -39,13 +39,27 @@ describe("mctl sessions", () => {
     expect((await run("sessions", "suspend", id, "--strategy", "sleep")).err).toContain("--strategy cannot be 'sleep'");
   });
 
+  const capsuleOf = (more: Partial<Capsule> = {}, files = 12): Capsule => ({
+    id: newChildId("capsule", id, 1), session_id: id, tenant_id: newId("tenant", 1), seq: 42, task_id: null, run_id: null, why: "suspend", workspace_id: newId("workspace", 1),
+    workspace: { manifest_id: newId("manifest", 1), files, bytes: 2_048, sent_bytes: 10 }, state: null, torn: false, left_out: [], agent: "example", model: null, conversation: null, env_names: [], pending_permissions: [], created_at: new Date(1).toISOString(), ...more,
+  });
+
+  it("takes a capsule now, and waits for it", async () => {
+    expect(await run("sessions", "capsules", "create", id)).toMatchObject({ code: 1, err: expect.stringContaining("no runner") });
+    api.capsules.push(capsuleOf({ torn: true }));
+    const [{ id: capsule } = { id: "" }] = api.capsules;
+    const made = await run("sessions", "capsules", "create", id);
+    expect([made.code, made.err]).toEqual([0, expect.stringContaining("changed while they were read")]);
+    for (const text of [capsule, "up to event 42", "12, 2.0 KiB"]) expect(made.out).toContain(text);
+    expect((await run("sessions", "capsules", "create", id, "-q")).out).toBe(`${capsule}\n`);
+    expect(JSON.parse((await run("sessions", "capsules", "create", id, "-o", "json")).out)).toEqual(api.capsules[0]);
+    api.capsules[0] = capsuleOf({ id: newChildId("capsule", id, 2) }, 0);
+    expect(await run("sessions", "capsules", "create", id)).toMatchObject({ code: 1, out: "", err: expect.stringContaining("the disk is full") });
+  });
+
   it("lists capsules", async () => {
     expect((await run("sessions", "capsules", id)).err).toContain("No capsules");
-    const tree = { manifest_id: newId("manifest", 1), files: 12, bytes: 2_048, sent_bytes: 10 };
-    const capsule: Capsule = {
-      id: newChildId("capsule", id, 1), session_id: id, tenant_id: newId("tenant", 1), seq: 42, task_id: null, run_id: null, why: "suspend", workspace_id: newId("workspace", 1), workspace: tree, state: null, torn: false,
-      left_out: [], agent: "example", model: null, conversation: null, env_names: [], pending_permissions: [], created_at: new Date(1).toISOString(),
-    };
+    const capsule = capsuleOf();
     api.capsules.push(capsule);
     const { out } = await run("sessions", "capsules", id);
     for (const text of [capsule.id, "42", "suspend", "12", "KiB"]) expect(out).toContain(text);

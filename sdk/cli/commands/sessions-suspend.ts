@@ -6,7 +6,7 @@ import { defineCommand } from "../command.ts";
 import type { Context } from "../context.ts";
 import { EXIT, UserError } from "../io.ts";
 import { choice, flag, text } from "../option.ts";
-import { capsuleColumns, sessionFields } from "../output/views.ts";
+import { capsuleColumns, capsuleFields, sessionFields } from "../output/views.ts";
 import { modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 
@@ -90,6 +90,28 @@ export const sessionSuspendCommands = [
     examples: [["sessions capsules sess_…", "one at every task's end and every suspension"]],
     async run(context, { session: id = "" }, chosen) {
       await printList(context, chosen, (limit) => context.client.sessions.capsules(id, { limit }), capsuleColumns, "capsules");
+    },
+  }),
+  defineCommand({
+    name: "sessions capsules create",
+    summary: "Keep the session's state now, to resume or fork from it",
+    description: "Takes a capsule of the files and the conversation as they are; what runs goes on. Waits until it is kept.",
+    args: [SESSION],
+    options: {},
+    examples: [["sessions capsules create sess_…", "before something that may go wrong; `sessions fork --at cap_…` goes on from it"]],
+    async run(context, { session: id = "" }) {
+      const { sessions } = context.client;
+      const asked = await sessions.takeCapsule(id);
+      for await (const { type, data } of sessions.events(id, { after: asked.seq, follow: true, types: ["workspace.synced", "workspace.sync_failed"] })) {
+        if ((type !== "workspace.synced" && type !== "workspace.sync_failed") || data.capsule_id !== asked.id) continue;
+        if (type === "workspace.sync_failed") throw new UserError(`The capsule could not be taken: ${data.error.message}`);
+        const capsule = await sessions.getCapsule(id, asked.id);
+        if (capsule.torn) context.out.note("Files changed while they were read: it may hold some of before and some of after.");
+        if (context.out.quiet && !context.out.structured) context.out.line(capsule.id);
+        else context.out.one(capsule, () => context.out.fields(capsuleFields(capsule)));
+        return EXIT.ok;
+      }
+      throw new UserError("The session ended before the capsule was kept");
     },
   }),
   defineCommand({

@@ -49,6 +49,13 @@ export const capsuleColumns: readonly Column<Capsule>[] = [
   { title: "MANIFEST", value: (c) => c.workspace.manifest_id, wide: true }, created(),
 ];
 
+export function capsuleFields(c: Capsule): Fields {
+  return [
+    ["id", c.id], ["stands for", `the log up to event ${c.seq}`], ["task", c.task_id], ["files", `${c.workspace.files}, ${size(c.workspace.bytes)}; ${size(c.workspace.sent_bytes + (c.state?.sent_bytes ?? 0))} sent`],
+    ["conversation", c.conversation], ["left out", c.left_out.length || null], ["manifest", c.workspace.manifest_id], ["created", c.created_at],
+  ];
+}
+
 export const taskColumns: readonly Column<Task>[] = [
   id(), status(), { title: "ATTEMPTS", value: (t) => t.attempts, right: true },
   { title: "TIME", value: (t, now) => (t.started_at ? span((t.ended_at ? Date.parse(t.ended_at) : now) - Date.parse(t.started_at)) : null), right: true },
