@@ -19,12 +19,14 @@ export interface Io {
 /** Exit codes: a user's mistake or a task that did not complete, a fault of the system, Ctrl-C. */
 export const EXIT = { ok: 0, user: 1, fault: 2, interrupted: 130 } as const;
 
-/** A mistake that the user can mend; `hint` says how. */
+/** A mistake that the user can mend, or what they called off; `hint` says how. */
 export class UserError extends Error {
   override name = "UserError";
   readonly hint: string | null;
-  constructor(message: string, hint: string | null = null) {
+  readonly code: number;
+  constructor(message: string, hint: string | null = null, code: number = EXIT.user) {
     super(message);
     this.hint = hint;
+    this.code = code;
   }
 }

@@ -142,7 +142,7 @@ function report(error: unknown, flags: RootOptions, io: Io): number {
   }
   if (error instanceof UserError) {
     say(error.message, [["hint", error.hint]]);
-    return EXIT.user;
+    return error.code;
   }
   if (error instanceof ApiError) {
     say(error.message, [["hint", error.hint ?? hintOf(error)], ["request", error.request_id]]);

@@ -1,7 +1,7 @@
 /** Owns `mctl workspaces push` and `pull`: whole trees, cut and hashed on this machine, so that what is there already does not travel. */
 
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Failure } from "../../protocol/errors.ts";
 import { newId } from "../../protocol/ids.ts";
@@ -11,7 +11,7 @@ import { restoreTree } from "../../workspace/restore.ts";
 import { syncTree } from "../../workspace/sync.ts";
 import { defineCommand } from "../command.ts";
 import type { Context } from "../context.ts";
-import { UserError } from "../io.ts";
+import { EXIT, UserError } from "../io.ts";
 import { flag, text } from "../option.ts";
 import { Progress } from "../output/progress.ts";
 import { count, size } from "../output/table.ts";
@@ -62,12 +62,22 @@ async function copying<T>(context: Context, door: HttpDoor, bar: Bar, run: (sign
     return await run(stop.signal);
   } catch (error) {
     bar.end();
+    if (stop.signal.aborted) throw new UserError("Called off; nothing was changed", null, EXIT.interrupted);
     if (error instanceof Failure && error.status < 500) throw new UserError(error.message, error.hint ?? null);
     throw error;
   } finally {
     off();
     bar.end();
     await door.close();
+  }
+}
+
+/** What was made for nothing goes again; what has anything in it stays. */
+function removeEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // It was never made, or there is something in it.
   }
 }
 
@@ -116,7 +126,9 @@ export const workspaceCopyCommands = [
       const wanted = manifest ?? found.manifest_id;
       if (wanted === null) throw new UserError("The workspace was never synced: there is nothing to pull", "`mctl workspaces ls` shows what a host holds now");
       const root = resolve(context.io.cwd, directory === "" ? id : directory);
-      if (existsSync(root) && (!statSync(root).isDirectory() || (readdirSync(root).length > 0 && !force))) throw new UserError(`${root} is there and not empty`, "--force writes over files of the same name");
+      const there = existsSync(root);
+      if (there && !statSync(root).isDirectory()) throw new UserError(`${root} is not a directory`);
+      if (there && !force && readdirSync(root).length > 0) throw new UserError(`${root} is there and not empty`, "--force writes over files of the same name");
       const door = doorOf(context, id);
       const bar = new Bar(context);
       const done = await copying(context, door, bar, (signal) =>
@@ -124,7 +136,10 @@ export const workspaceCopyCommands = [
           root, manifest: wanted, door, expect: { kind: "workspace" }, extra: force && !remove ? "keep" : "delete", parallel: 8, signal,
           onProgress: (p) => bar.at(p.bytes, p.total_bytes, `${count(p.files)} of ${count(p.total_files)} files, ${size(p.fetched_bytes)} fetched`),
         }),
-      );
+      ).catch((error: unknown) => {
+        if (!there) removeEmpty(root);
+        throw error;
+      });
       if (context.out.structured) context.out.one({ id: done.manifest_id, directory: root, files: done.header.files, bytes: done.header.bytes }, () => []);
       else context.out.note(`Copied ${count(done.header.files)} files (${size(done.header.bytes)}) of ${done.manifest_id} to ${root}.`);
     },
