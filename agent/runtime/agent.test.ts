@@ -6,6 +6,7 @@ import * as z from "zod";
 import { script, startModelServer, type ModelServer, type StepInput } from "../../test/support/model-server/index.ts";
 import { createAgent, type CreateAgentOptions, type CreatedAgent } from "./agent.ts";
 import { isFinal, type AgentEvent } from "./events.ts";
+import { journalEntry, type JournalEntry } from "./history/journal.ts";
 import { AnthropicProvider } from "./models/anthropic.ts";
 import { OpenAICompatibleProvider } from "./models/openai-compatible.ts";
 import { createLocalSandboxProvider } from "./sandbox/local.ts";
@@ -157,6 +158,33 @@ describe("createAgent", () => {
     expect(small.messages[0]?.content).toContain("You only read.");
     const end = events.at(-1) as Extract<AgentEvent, { type: "done" }>;
     expect(end.modelCalls).toBe(6);
+  });
+
+  it("takes subagents up where their process died, at any depth: what is finished is not done twice", async () => {
+    await put("agents/deep/AGENT.md", "You go on.");
+    const ran: string[] = [];
+    const log = toolFromZod({ name: "log", description: "logs", input: z.strictObject({ text: z.string() }), execute: ({ text }) => { ran.push(text); return `logged ${text}`; } });
+    const task = (prompt: string) => ({ tool: "task", input: { name: "deep", prompt } });
+    const inner = said([{ calls: [{ tool: "log", input: { text: "c" } }] }, { text: "innermost" }]);
+    const outer = said([{ calls: [{ tool: "log", input: { text: "a" } }] }, { calls: [task(inner), { tool: "log", input: { text: "b" } }] }, { text: "within" }]);
+    const entries: JournalEntry[] = [];
+    const first = await all((await create({ tools: [log] })).agent.stream(said([{ calls: [task(outer), { tool: "log", input: { text: "d" } }] }, { text: "all done" }]), { record: (entry) => void entries.push(journalEntry.parse(JSON.parse(JSON.stringify(entry)))) }));
+    expect(first.at(-1)).toMatchObject({ type: "done", text: "all done" });
+    expect([...ran].sort()).toEqual(["a", "b", "c", "d"]);
+    const steps = (entry: JournalEntry): JournalEntry => (entry.type === "inside" ? steps(entry.entry) : entry);
+    const opened = (entry: JournalEntry): string[] => (entry.type === "inside" ? [entry.callId, ...opened(entry.entry)] : []);
+    const logs = new Set(entries.map(steps).flatMap((entry) => (entry.type === "finished" && entry.result.tool === "log" ? [entry.result.callId] : [])));
+    for (let cut = 1; cut < entries.length; cut++) {
+      const kept = entries.slice(0, cut);
+      const begun = kept.map(steps).flatMap((entry) => (entry.type === "started" ? [entry.callId] : []));
+      ran.length = 0;
+      const events = await all((await create({ tools: [log] })).agent.resume(kept));
+      expect(events.at(-1)).toMatchObject({ type: "done", reason: "completed", text: "all done" });
+      // A subagent that had begun and not said its first step is told as lost, like any other call.
+      const lost = begun.some((callId) => !logs.has(callId) && !kept.flatMap(opened).includes(callId));
+      expect(JSON.stringify(events).includes("had begun when the process that ran it died")).toBe(lost || kept.map(steps).filter((entry) => entry.type === "finished" && entry.result.tool === "log").length < begun.filter((callId) => logs.has(callId)).length);
+      if (!lost) expect(ran.length).toBe(4 - begun.filter((callId) => logs.has(callId)).length);
+    }
   });
 
   it("bounds subagents by depth, by their own budget and by their parent's, and obeys its hook", async () => {

@@ -160,7 +160,7 @@ class Family {
   /** All that the model is shown, `task` among them. */
   toolsOf(setup: TurnSetup): Tool[] {
     const never = new AbortController().signal;
-    return [...setup.tools, ...setup.turnTools({ emit: () => Promise.resolve(), meter: new Meter({}), signal: never })];
+    return [...setup.tools, ...setup.turnTools({ emit: () => Promise.resolve(), meter: new Meter({}), signal: never, record: () => Promise.resolve(), inside: new Map() })];
   }
 
   #child(subagent: SubagentDefinition, path: readonly string[], parents: readonly string[]): Agent {

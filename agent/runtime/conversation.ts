@@ -4,8 +4,8 @@ import { budget, Meter, type Budget } from "./budget.ts";
 import { Channel } from "./channel.ts";
 import { checked } from "./checked.ts";
 import { NO_USAGE, type AgentEvent, type FinalEvent } from "./events.ts";
-import { replay, type JournalEntry, type Recorder } from "./history/journal.ts";
-import { checkHistory, userMessage, type Message, type Prompt, type ToolResultPart } from "./history/messages.ts";
+import { replay, type JournalEntry, type Recorder, type Resumable } from "./history/journal.ts";
+import { callsOf, checkHistory, userMessage, type Message, type Prompt } from "./history/messages.ts";
 import { runTurn, type TurnSetup, type TurnStart } from "./turn.ts";
 
 export interface StreamOptions {
@@ -23,7 +23,11 @@ export interface StreamOptions {
   meter?: Meter | undefined;
 }
 
-type Begin = { prompt: Prompt } | { results: ReadonlyMap<string, ToolResultPart> };
+type Begin = { prompt: Prompt } | Pick<Resumable, "results" | "inside">;
+type Opening = Pick<TurnStart, "prompt" | "results" | "inside">;
+
+/** For a model whose last words were broken off, or never heard: it is asked to go on, for its provider wants the last message to be another's. */
+const GO_ON = "The last attempt at this task ended before it was done. Go on from here; what is finished need not be done again.";
 
 export class Agent {
   readonly #setup: TurnSetup;
@@ -52,11 +56,13 @@ export class Agent {
 
   /**
    * Takes up a turn whose process died, from the entries that its `record` got: what is finished is not done again, what had begun and not ended is told
-   * to the model as such, what had not begun is run. `options.history` is what went before these entries.
+   * to the model as such, what had not begun is run; a subagent is taken up in the same way. `options.history` is what went before these entries.
    */
   resume(entries: readonly JournalEntry[], options: StreamOptions = {}): AsyncGenerator<AgentEvent, void, void> {
-    const { history, results } = replay(entries);
-    return this.#turn({ results }, { ...options, history: [...(options.history ?? this.#history), ...history] });
+    const { history, ...open } = replay(entries);
+    const last = history.at(-1);
+    const notice = options.notice ?? (last?.role === "assistant" && callsOf(last).length === 0 ? GO_ON : undefined);
+    return this.#turn(open, { ...options, notice, history: [...(options.history ?? this.#history), ...history] });
   }
 
   async *#turn(begin: Begin, options: StreamOptions): AsyncGenerator<AgentEvent, void, void> {
@@ -70,7 +76,7 @@ export class Agent {
     let running: Promise<FinalEvent> | null = null;
     try {
       for (const warning of this.#warnings.splice(0)) yield warning;
-      let opening: Pick<TurnStart, "prompt" | "results">;
+      let opening: Opening;
       try {
         opening = "prompt" in begin ? { prompt: userMessage(begin.prompt) } : begin;
         checkHistory(options.history ?? []);
@@ -94,7 +100,7 @@ export class Agent {
     }
   }
 
-  async #run(begin: Pick<TurnStart, "prompt" | "results">, options: StreamOptions, gone: AbortSignal, channel: Channel<AgentEvent>): Promise<FinalEvent> {
+  async #run(begin: Opening, options: StreamOptions, gone: AbortSignal, channel: Channel<AgentEvent>): Promise<FinalEvent> {
     const { signal, record = () => {}, budget: limits = this.#budget, meter, notice } = options;
     const turn: TurnStart = {
       ...begin, notice, record,

@@ -5,7 +5,7 @@ export { createAgent, type CreateAgentOptions, type CreatedAgent } from "./agent
 export { type Budget } from "./budget.ts";
 export { Agent, type StreamOptions } from "./conversation.ts";
 export { addUsage, isFinal, NO_USAGE, type AgentEvent, type BudgetLimit, type DoneReason, type ErrorCode, type FinalEvent, type Usage, type WarningCode } from "./events.ts";
-export { journalEntry, replay, type JournalEntry, type Recorder } from "./history/journal.ts";
+export { journalEntry, replay, type InsideEntry, type JournalEntry, type Recorder, type Resumable } from "./history/journal.ts";
 export { mended, message, type Message, type Prompt } from "./history/messages.ts";
 export { type CallAsked, type Hooks, type SubagentAsked, type Verdict } from "./hooks.ts";
 export { type AgentContext, type AgentDefinition } from "./identity.ts";

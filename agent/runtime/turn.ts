@@ -3,7 +3,7 @@
 import type { Exhausted, Meter } from "./budget.ts";
 import { NO_USAGE, type AgentEvent, type DoneReason, type ErrorCode, type FinalEvent } from "./events.ts";
 import { Guards } from "./guards.ts";
-import type { Recorder } from "./history/journal.ts";
+import type { InsideEntry, JournalEntry, Recorder } from "./history/journal.ts";
 import { callsOf, noticeMessage, textIn, type Message, type ToolCallPart, type ToolResultPart, type UserMessage } from "./history/messages.ts";
 import type { Window } from "./history/window.ts";
 import type { Hooks } from "./hooks.ts";
@@ -19,6 +19,10 @@ export interface TurnScope {
   readonly emit: (event: AgentEvent) => Promise<void>;
   readonly meter: Meter;
   readonly signal: AbortSignal;
+  /** Keeps a step that is taken inside of a call. */
+  readonly record: (entry: InsideEntry) => Promise<void>;
+  /** Steps that were taken inside of a call before the process died. */
+  readonly inside: ReadonlyMap<string, readonly JournalEntry[]>;
 }
 
 /** What stays the same from turn to turn. */
@@ -45,6 +49,8 @@ export interface TurnStart {
   /** What the user says now. */
   prompt?: UserMessage | undefined;
   results?: ReadonlyMap<string, ToolResultPart> | undefined;
+  /** With `results`: what calls have done inside that had begun and are taken up again. */
+  inside?: ReadonlyMap<string, readonly JournalEntry[]> | undefined;
   /** Told to the model when the open calls have their results: what happened while nobody was there. */
   notice?: string | undefined;
   meter: Meter;
@@ -115,7 +121,7 @@ class Turn {
     this.#setup = setup;
     this.#start = start;
     this.#signal = signal;
-    const scope: TurnScope = { emit: start.emit, meter: start.meter, signal };
+    const scope: TurnScope = { emit: start.emit, meter: start.meter, signal, record: (entry) => this.#record(entry), inside: start.inside ?? new Map() };
     this.#tools = new Map([...setup.tools, ...setup.turnTools(scope)].map((tool) => [tool.name, tool]));
     const characters = setup.system.join("").length + [...this.#tools.values()].reduce((sum, { description, inputSchema }) => sum + description.length + JSON.stringify(inputSchema).length, 0);
     this.#overhead = characters / CHARS_PER_TOKEN;

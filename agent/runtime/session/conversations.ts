@@ -3,7 +3,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
-import { journalEntry, replay, type JournalEntry } from "../history/journal.ts";
+import { interrupted, journalEntry, replay, type JournalEntry } from "../history/journal.ts";
 import { callsOf, notRun, type Message } from "../history/messages.ts";
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$/;
@@ -49,9 +49,9 @@ export function openConversation(home: string, conversation: string, task: strin
 
 /** The messages of a turn that nobody will take up again: every call gets a result. */
 function whole(entries: readonly JournalEntry[]): Message[] {
-  const { history, results } = replay(entries);
+  const { history, results, inside } = replay(entries);
   const calls = callsOf(history.at(-1));
-  return calls.length === 0 ? history : [...history, { role: "tool", content: calls.map((call) => results.get(call.callId) ?? notRun(call, "not run: the turn was broken off before")) }];
+  return calls.length === 0 ? history : [...history, { role: "tool", content: calls.map((call) => results.get(call.callId) ?? (inside.has(call.callId) ? interrupted(call) : notRun(call, "not run: the turn was broken off before"))) }];
 }
 
 function linesOf(path: string): Line[] {

@@ -7,8 +7,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { createAgent } from "../agent.ts";
 import { isFinal, type FinalEvent } from "../events.ts";
-import type { JournalEntry } from "../history/journal.ts";
-import { callsOf, type Prompt } from "../history/messages.ts";
+import type { Prompt } from "../history/messages.ts";
 import type { CallAsked, Verdict } from "../hooks.ts";
 import { createLocalSandboxProvider } from "../sandbox/local.ts";
 import { createTavilySearch } from "../search/tavily.ts";
@@ -25,8 +24,6 @@ const line = z.discriminatedUnion("type", [
 ]);
 type Task = Extract<z.infer<typeof line>, { type: "task" }>;
 
-/** For a model whose last words were broken off: it is asked to go on, for its provider wants the last message to be another's. */
-const GO_ON = "The last attempt at this task ended before it was done. Go on from here; what is finished need not be done again.";
 const EXIT = { completed: 0, failed: 1, canceled: 130 } as const;
 const IDENTITY = { id: "marco", displayName: "marco" } as const;
 
@@ -61,12 +58,6 @@ async function promptOf({ prompt, attachments }: Task): Promise<Prompt> {
   return [...images, { type: "text", text: `<attached_images>\n${attachments.map(({ path }) => path).join("\n")}\n</attached_images>` }, { type: "text", text: prompt }];
 }
 
-/** Whether the turn stands at words of the model's, with nothing for it to answer. */
-function saidLast(open: readonly JournalEntry[]): boolean {
-  const last = open.findLast((entry) => entry.type === "message")?.message;
-  return last?.role === "assistant" && callsOf(last).length === 0;
-}
-
 async function work(task: Task): Promise<FinalEvent> {
   const home = homedir();
   const conversation = task.conversation ?? `marco-${task.task_id}`;
@@ -87,8 +78,7 @@ async function work(task: Task): Promise<FinalEvent> {
     history,
   });
   const log = new ConversationLog(home, conversation, task.task_id);
-  const notice = task.notice ?? (saidLast(open) ? GO_ON : null);
-  const options = { signal: canceled.signal, ...(notice && { notice }), record: (entry: Parameters<ConversationLog["record"]>[0]) => log.record(entry) };
+  const options = { signal: canceled.signal, ...(task.notice && { notice: task.notice }), record: (entry: Parameters<ConversationLog["record"]>[0]) => log.record(entry) };
   let end: FinalEvent | null = null;
   const tell = teller();
   for await (const event of open.length > 0 ? agent.resume(open, options) : agent.stream(await promptOf(task), options)) {

@@ -1,7 +1,7 @@
 /** Owns the `task` tool: a subagent with a context of its own does one piece of work, its events nested under the call. */
 
 import * as z from "zod";
-import type { Agent } from "../conversation.ts";
+import type { Agent, StreamOptions } from "../conversation.ts";
 import { isFinal, type FinalEvent } from "../events.ts";
 import { vetoed, type Hooks } from "../hooks.ts";
 import type { TurnScope } from "../turn.ts";
@@ -37,7 +37,9 @@ export function taskTool({ known, read, make, hooks, path }: TaskOptions, scope:
       if (veto !== null) return failed(`not allowed: ${veto}`);
       const agent = make(definition, callId);
       let end: FinalEvent | null = null;
-      for await (const event of agent.stream(prompt, { signal, budget: definition.budget, meter: scope.meter })) {
+      const begun = scope.inside.get(callId);
+      const options: StreamOptions = { signal, budget: definition.budget, meter: scope.meter, record: (entry) => scope.record({ type: "inside", callId, entry }) };
+      for await (const event of begun === undefined ? agent.stream(prompt, options) : agent.resume(begun, options)) {
         await scope.emit({ type: "subagent", callId, name, event });
         if (isFinal(event)) end = event;
       }
