@@ -134,7 +134,7 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
     const output = (await run(`say(require("node:child_process").execFileSync("perl", ["-e", ${JSON.stringify(perl)}], { encoding: "utf8" }))`)) as string;
     const answers = Object.fromEntries(output.trim().split("\n").map((line) => line.split("=")));
     expect(answers).toEqual({ ...Object.fromEntries(Object.keys(FORBIDDEN).map((name) => [name, "1"])), ...Object.fromEntries(Object.keys(ALLOWED).map((name) => [name, "done"])) });
-  }, 60_000);
+  });
 
   it("is crossed by its session's link alone, where the container has no network at all", async () => {
     const seen: (string | undefined)[] = [];
@@ -162,5 +162,5 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
     expect(said).toEqual(["welcome", 404, "ECONNREFUSED"]);
     expect(seen).toEqual(["Bearer gtok_x"]);
     await new Promise((resolve) => server.close(resolve));
-  }, 60_000);
+  });
 });

@@ -94,7 +94,7 @@ describe("a full disk", () => {
       await server.stop();
       directories[Symbol.dispose]();
     }
-  }, 30_000);
+  });
 
   it("under a tree that is restored is said in that word, and the old tree stays whole; the last capsule does, too", async (context) => {
     if (disk === null) context.skip("only root can mount a small file system");
@@ -116,5 +116,5 @@ describe("a full disk", () => {
     } finally {
       for (const path of [store, from]) rmSync(path, { recursive: true, force: true });
     }
-  }, 30_000);
+  });
 });

@@ -95,7 +95,7 @@ describe("the journal", () => {
       expect(third.last).toBe(expected.last + 1);
       third.close();
     }
-  }, 30_000);
+  });
 
   it("keeps what was not acknowledged, once and in order, through any life", async () => {
     const step = fc.oneof(
@@ -140,7 +140,7 @@ describe("the journal", () => {
       }),
       { numRuns: 60 },
     );
-  }, 30_000);
+  });
 
   it("holds frames to one run, and to their limits", async () => {
     const journal = await open();

@@ -115,7 +115,7 @@ describe("a task", () => {
     expect(await server.ended(deaf.run_id)).toMatchObject({ status: "timeout", error: { code: "timeout" } });
     const child = Number(/child (\d+)/.exec(server.of("message", deaf.run_id)[0]?.text ?? "")?.[1]);
     await expect.poll(() => alive(child)).toBe(false);
-  }, 20_000);
+  });
 
   it("times out by itself where the session cannot say so", async () => {
     await runner({ adapter: inProcess(({ interrupt }) => new Promise((resolve) => interrupt.addEventListener("abort", () => resolve()))) });
@@ -167,7 +167,7 @@ describe("a task", () => {
     await server.until("it has ended", () => server.log.at(-1)?.item.type === "run.status" && server.last > 2_000, 60_000);
     expect(server.of("log", run_id).length).toBe(400_000);
     expect(server.of("message", run_id)).toEqual([{ text: "all said" }]);
-  }, 60_000);
+  });
 });
 
 describe("the gate", () => {

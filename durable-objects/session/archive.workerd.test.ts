@@ -125,7 +125,7 @@ describe("the history of an ended session", () => {
     expect(await subject.rpc.read(actor)).toMatchObject({ ok: true, value: { last_seq: last, archive: { events: last } } });
     expect(await subject.rpc.readBlock(stranger, 1)).toMatchObject({ ok: false, error: { code: "not_found" } });
     expect(await subject.rpc.readHistory(stranger)).toMatchObject({ ok: false, error: { code: "not_found" } });
-  }, 60_000);
+  });
 
   it("is a chain: the blocks of the living session are those of the archive, and each carries the hash of the one before", async () => {
     const { subject } = await told(24_000);
@@ -143,7 +143,7 @@ describe("the history of an ended session", () => {
     }
     expect(kept.length).toBeGreaterThan(2);
     expect(await archived(subject)).toMatchObject({ events: next - 1, blocks: kept.length, head: previous });
-  }, 60_000);
+  });
 
   it("survives the death of the object and a failing bucket at any point of the way", async () => {
     const { subject, bucket } = await told(24_000);
@@ -170,7 +170,7 @@ describe("the history of an ended session", () => {
     await move(subject);
     expect(await pages(subject, { raw: true })).toEqual(before);
     expect(await blocks(subject)).toEqual(chain);
-  }, 60_000);
+  });
 
   it("names what is missing or was changed, to whoever reads, and what else there is stays readable", async () => {
     const { subject, bucket } = await told(24_000);
@@ -191,7 +191,7 @@ describe("the history of an ended session", () => {
     };
     await subject.evict();
     expect(await subject.rpc.readLog(actor, {})).toMatchObject({ ok: false, error: { code: "unavailable" } });
-  }, 60_000);
+  });
 
   it("stays in the object of a session that lives, and of one whose tenant has not heard all", async () => {
     const subject = new Subject();

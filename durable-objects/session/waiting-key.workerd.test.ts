@@ -84,7 +84,7 @@ describe("a model key that waits for a runner", () => {
     await vi.waitUntil(() => renewed() !== undefined, { timeout: 20_000 });
     expect(await keyOf(subject, renewed() ?? lost)).toBe(KEY);
     await vi.waitUntil(async () => (await waiting(subject)).length === 0);
-  }, 30_000);
+  });
   it("waits on where the first host refuses its runner", async () => {
     const { subject } = await queued();
     subject.fakes.spawn = async () => ok({ ok: false, error: { code: "host_unavailable", message: "no room" }, retryable: true });

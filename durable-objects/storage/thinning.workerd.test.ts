@@ -185,5 +185,5 @@ describe("old manifests", () => {
         })),
       { numRuns: 40 },
     );
-  }, 60_000);
+  });
 });

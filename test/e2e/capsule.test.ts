@@ -39,7 +39,7 @@ describe("a capsule", () => {
     expect(second).toMatchObject({ type: "workspace.synced", task_id: task.id, data: { workspace: { files: 2 } } });
     expect(second.type === "workspace.synced" && second.data.workspace.sent_bytes).toBeLessThan(10_000);
     expect((await all(scene.client.sessions.capsules(session.id))).map(({ task_id }) => task_id)).toContain(task.id);
-  }, 60_000);
+  });
 
   it("is taken when somebody asks, also while the agent works, and the end of its task has its own", async () => {
     const session = await scene.session();
@@ -58,7 +58,7 @@ describe("a capsule", () => {
     expect(told).toHaveLength(1);
     expect(await scene.end(await scene.task(fork, steps(["text", "on"])))).toMatchObject({ status: "completed" });
     expect((await scene.client.sessions.files.list(fork.id)).map(({ name }) => name)).toEqual(["early.txt"]);
-  }, 60_000);
+  });
 
   it("brings a session up on another host with its files and its conversation, when its own host is gone with everything", async () => {
     const first = await another({ zone: "a" });
@@ -78,7 +78,7 @@ describe("a capsule", () => {
     expect(await scene.client.sessions.files.text(session.id, "kept.txt")).toBe("from the first host");
     const [receipt] = of(await all(scene.client.sessions.events(session.id)), "session.receipt");
     expect(of(await scene.log(task), "log").find(({ stream }) => stream === "system")?.text).toBe(receipt?.text);
-  }, 90_000);
+  });
 
   it("lets the host's copies go where the strategy says so, and has everything", async () => {
     const session = await scene.session();
@@ -88,7 +88,7 @@ describe("a capsule", () => {
     await eventually("the files are discarded", () => !existsSync(join(scene.host.dir, "sessions", session.id)) && !existsSync(join(scene.host.dir, "workspaces", session.workspace_id)));
     expect(await scene.end(await scene.task(session, steps(["text", "again"])))).toMatchObject({ status: "completed" });
     expect(await scene.client.sessions.files.text(session.id, "kept.txt")).toBe("still here");
-  }, 60_000);
+  });
 
   it("keeps a question that waits: the agent that asks it again elsewhere gets the answer, without a second question", async () => {
     const session = await scene.session();
@@ -104,7 +104,7 @@ describe("a capsule", () => {
     expect(of(log, "permission.withdrawn")).toEqual([]);
     expect(said(log)).toContain("Bash: approved");
     expect(await scene.client.sessions.files.text(session.id, "after.txt")).toBe("y");
-  }, 90_000);
+  });
 
   it("is not needed where the runner is paused: the same process goes on", async () => {
     const session = await scene.session();
@@ -115,7 +115,7 @@ describe("a capsule", () => {
     await scene.client.permissions.approve(asked.id);
     expect(await scene.end(task)).toMatchObject({ status: "completed", attempts: 1 });
     expect(said(await scene.log(task))).toEqual(["Bash: approved", "the same process"]);
-  }, 90_000);
+  });
 
   it("says when the workspace is over its quota, before anything is lost", async () => {
     const session = await scene.session({ workspace_quota_mb: 1 });
@@ -123,7 +123,7 @@ describe("a capsule", () => {
     const failed = await next(session, ["workspace.sync_failed"]);
     expect(failed).toMatchObject({ data: { error: { code: "quota_exceeded", message: expect.stringContaining("big.bin") as string } } });
     expect(await scene.client.sessions.files.text(session.id, "big.bin")).toHaveLength(700_000);
-  }, 60_000);
+  });
 
   const claude = missingCli("claude");
   it.skipIf(claude !== null)(`goes on with the real Claude Code on another host, killed with its question waiting: the tool runs once${claude === null ? "" : ` (${claude})`}`, async () => {
@@ -144,5 +144,5 @@ describe("a capsule", () => {
       await elsewhere.stop();
       await model.close();
     }
-  }, 120_000);
+  });
 });

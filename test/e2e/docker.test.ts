@@ -88,7 +88,7 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     } finally {
       await model.close();
     }
-  }, 120_000);
+  });
 
   it("loses its runner to SIGKILL, keeps its workspace and tries the task again", async () => {
     const session = await scene.session();
@@ -127,7 +127,7 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     expect(said(await scene.log(task))).toEqual(["Bash: approved", "the same process"]);
     expect((await scene.client.sessions.get(session.id)).runner?.id).toBe(runner?.id);
     await scene.client.sessions.terminate(session.id);
-  }, 60_000);
+  });
 
   it("is saved by a commit without its memory, and a new container goes on from there", async () => {
     const session = await scene.session();
@@ -145,7 +145,7 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     expect(said(log).at(-1)).toBe("on");
     await scene.client.sessions.terminate(session.id);
     await eventually("nothing saved is left", () => engine.getImage(`marionette-saved:${runner?.id}`).inspect().then(() => false, () => true));
-  }, 90_000);
+  });
 
   it("brings its files back on a host that has none of them", async () => {
     const session = await scene.session();
@@ -155,7 +155,7 @@ describe.skipIf(unavailable !== null)(`a session in a container${unavailable ===
     expect(await scene.end(await scene.task(session, steps(["text", "again"])))).toMatchObject({ status: "completed" });
     expect(await scene.client.sessions.files.text(session.id, "kept.txt")).toBe("kept");
     await scene.client.sessions.terminate(session.id);
-  }, 60_000);
+  });
 });
 
 describe("a session that wants a container where there can be none", () => {

@@ -36,7 +36,7 @@ describe("mctl doctor", () => {
     expect([tried.length, code]).toEqual([5, 0]);
     const left = await stack.api.request("GET", "/sessions?labels=mctl-doctor:chaos");
     expect((left.body as { items: { status: string }[] }).items.map(({ status }) => status)).toEqual(["terminated"]);
-  }, 120_000);
+  });
 
   it("names what is wrong and what to do: the database, the hosts, the server", async () => {
     // The key is believed for a few seconds after it was last asked for.
@@ -54,5 +54,5 @@ describe("mctl doctor", () => {
     expect((await doctor([], { MARIONETTE_API_KEY: nobody.apiKey })).of("hosts")).toMatchObject({ status: "failed", detail: "none has ever joined" });
     const nowhere = await doctor([], { MARIONETTE_API_URL: "http://127.0.0.1:9" });
     expect([nowhere.code, nowhere.of("server")?.status]).toEqual([1, "failed"]);
-  }, 120_000);
+  });
 });

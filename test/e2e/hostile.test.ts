@@ -295,7 +295,7 @@ describe("a viewer's socket", () => {
     await late.ended;
     expect(late.events.length).toBeGreaterThanOrEqual(last_seq);
     expect(await stack.api.get(`/sessions/${session.id}`, sessionSchema)).toMatchObject({ status: "terminated" });
-  }, 90_000);
+  });
 
   /** Resident bytes of workerd. */
   function rss(): number {

@@ -85,7 +85,7 @@ describe("whatever dies", () => {
     } finally {
       await proxy.close();
     }
-  }, 150_000);
+  });
 
   it.concurrent("a task without retries fails with its runner, and a runner that dies again and again is given up for another", async () => {
     const { stack, client, args } = linking;
@@ -109,5 +109,5 @@ describe("whatever dies", () => {
     const events = await storedLog(client, session.id);
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
     await client.sessions.terminate(session.id);
-  }, 150_000);
+  });
 });

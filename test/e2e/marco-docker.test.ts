@@ -50,5 +50,5 @@ describe.skipIf(unavailable !== null)(`marco in a container${unavailable === nul
     expect(model.asked("anthropic").at(-1)?.headers["x-api-key"]).toBe("sk-ant-marco-docker");
     await scene.client.sessions.terminate(session.id);
     await eventually("no container is left", async () => (await engine.listContainers({ all: true, filters: { label: [`marionette.session=${session.id}`] } })).length === 0);
-  }, 120_000);
+  });
 });

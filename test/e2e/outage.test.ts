@@ -46,7 +46,7 @@ describe("while parts are gone", () => {
     eventually("the task ends", async () => {
       const now = await api.get(`/tasks/${taskId}`, task);
       return ["completed", "failed", "canceled", "timeout"].includes(now.status) ? now : null;
-    }, 40_000);
+    });
 
   it("a task goes on over a restart of the control plane, and no event is lost or doubled", async () => {
     const { id, taskId, asked } = await askingTask("carry on");

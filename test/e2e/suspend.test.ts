@@ -63,7 +63,7 @@ describe("a suspended session", () => {
     const events = await log(session);
     expect(of(events, "session.receipt")).toMatchObject([{ from_host_id: doomed.id, to_host_id: scene.host.id, lost: expect.arrayContaining([expect.stringContaining("processes"), expect.stringMatching(/left out of the capsule: python3: .*leads outside/)]) as unknown }]);
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, i) => i + 1));
-  }, 120_000);
+  });
 
   it("has what was approved for it by the next runner, and the one after that was killed, but a fork asks again", async () => {
     const session = await scene.session();
@@ -87,7 +87,7 @@ describe("a suspended session", () => {
     await scene.end(asks);
     await scene.client.sessions.terminate(session.id);
     expect((await scene.client.sessions.get(session.id)).approvals).toEqual([]);
-  }, 120_000);
+  });
 
   it("by idleness gives its runner back, and a task brings it up again", async () => {
     const session = await scene.session({ idle_timeout_seconds: 1, suspend_strategy: "release_to_pool" });
@@ -99,7 +99,7 @@ describe("a suspended session", () => {
     expect(await scene.end(task)).toMatchObject({ status: "completed" });
     expect(await scene.client.sessions.files.text(session.id, "kept.txt")).toBe("here");
     expect(of(await log(session), "session.status").map(({ status }) => status)).toEqual(expect.arrayContaining(["suspending", "suspended", "resuming", "active"]));
-  }, 60_000);
+  });
 
   it("cannot be suspended twice, nor resumed when it has ended", async () => {
     const session = await scene.session();
@@ -111,7 +111,7 @@ describe("a suspended session", () => {
     const refused = await scene.client.sessions.resume(session.id).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(ApiError);
     expect(refused).toMatchObject({ status: 409, details: { instead: ["fork"] } });
-  }, 60_000);
+  });
 });
 
 describe("a fork", () => {
@@ -138,7 +138,7 @@ describe("a fork", () => {
       await scene.client.sessions.terminate(fork.id);
     }
     await expect(scene.client.sessions.fork(session.id, { seq: 1 })).rejects.toMatchObject({ status: 409, details: { points: [{ task_id: second.id }, { task_id: first.id }] } });
-  }, 120_000);
+  });
 });
 
 describe.skipIf(noDocker !== null)(`a session in a container${noDocker === null ? "" : ` (${noDocker})`}`, () => {
@@ -161,5 +161,5 @@ describe.skipIf(noDocker !== null)(`a session in a container${noDocker === null 
     expect(await inside.client.sessions.files.text(session.id, "kept.txt")).toBe("inside");
     await inside.client.sessions.terminate(session.id);
     expect(existsSync(join(inside.host.dir, "workspaces", session.workspace_id))).toBe(true);
-  }, 120_000);
+  });
 });

@@ -36,7 +36,7 @@ export async function startBrowser(args: readonly string[] = []): Promise<TestBr
   let found: string[] = [];
   let allowed: RegExp[] = [];
   function watch(page: Page): Page {
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     page.on("pageerror", (error) => void found.push(`${page.url()}: ${error.stack ?? error.message}`));
     page.on("console", (message) => {
       if (message.type() === "error" || message.type() === "warning") found.push(`${page.url()}: ${message.text()} ${message.location().url}`);

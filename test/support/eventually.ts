@@ -3,7 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 /** Asks until the answer is neither undefined, null nor false; throws with `what` after `timeoutMs`. A failed question counts as no answer yet. */
-export async function eventually<T>(what: string, ask: () => Promise<T | undefined | null | false> | T | undefined | null | false, timeoutMs = 20_000): Promise<T> {
+export async function eventually<T>(what: string, ask: () => Promise<T | undefined | null | false> | T | undefined | null | false, timeoutMs = 60_000): Promise<T> {
   const end = Date.now() + timeoutMs;
   let reason = "";
   while (Date.now() < end) {

@@ -1,8 +1,8 @@
-/** Owns how long tests wait: whatever a test waits for may take half a minute, as machines are noisy, and what never comes fails all the same. */
+/** Owns how long tests wait: whatever a test waits for may take a minute, as machines are noisy, and what never comes fails all the same. */
 
 import { vi } from "vitest";
 
-const MS = 30_000;
+const MS = 60_000;
 const { waitFor, waitUntil } = vi;
 
 type Options = number | { timeout?: number; interval?: number } | undefined;

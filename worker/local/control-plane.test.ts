@@ -55,7 +55,7 @@ describe("the control plane on one machine", () => {
     postgres = await startPostgres();
     options = { dir, databaseUrl: postgres.url, databaseEndpoint: postgres.endpoint, masterKey: "m".repeat(32), encryptionKey: "0".repeat(64), log: (line) => void lines.push(line) };
     plane = await startControlPlane(options);
-  }, 30_000);
+  });
   afterAll(async () => {
     await plane.close();
     await postgres.close();
