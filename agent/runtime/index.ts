@@ -9,6 +9,7 @@ export { journalEntry, replay, type InsideEntry, type JournalEntry, type Recorde
 export { mended, message, type Message, type Prompt } from "./history/messages.ts";
 export { type CallAsked, type Hooks, type SubagentAsked, type Verdict } from "./hooks.ts";
 export { type AgentContext, type AgentDefinition } from "./identity.ts";
+export { McpServerError, type HttpServer, type McpServerOptions, type StdioServer } from "./mcp/options.ts";
 export { fromMcpServer, type McpTools } from "./mcp/server.ts";
 export { AnthropicProvider, type AnthropicOptions } from "./models/anthropic.ts";
 export { OpenAICompatibleProvider, type OpenAICompatibleOptions } from "./models/openai-compatible.ts";
@@ -21,7 +22,8 @@ export { LIST_PRICES, listPricing, pricingFrom, type Price, type Pricing } from 
 export { buildSystemPrompt, LAYER_CHARS, type Layer, type PromptParts, type SystemPrompt } from "./prompt/layers.ts";
 export { runtimePrompt, type RuntimeFacts } from "./prompt/runtime-prompt.ts";
 export * from "./sandbox/contracts.ts";
-export { createDockerSandboxProvider, type DockerSandboxOptions } from "./sandbox/docker.ts";
+export { createDockerSandboxProvider } from "./sandbox/docker.ts";
+export { type DockerEngine, type DockerResources, type DockerSandboxOptions } from "./sandbox/docker-settings.ts";
 export { createLocalSandboxProvider, type LocalSandboxOptions } from "./sandbox/local.ts";
 export { createSessionSandboxProvider, type SessionSandboxOptions } from "./sandbox/session.ts";
 export { SearchError, type FetchedPage, type SearchProvider, type SearchResult } from "./search/provider.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { textOf, type Tool, type ToolResult } from "../tool.ts";
-import { McpServerError, type HttpServer, type StdioServer } from "./connection.ts";
+import { McpServerError, type HttpServer, type StdioServer } from "./options.ts";
 import { fromMcpServer, type McpTools } from "./server.ts";
 
 const fixture = join(import.meta.dirname, "fixture.mjs");

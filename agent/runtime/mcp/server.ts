@@ -2,7 +2,8 @@
 
 import { HeadTail, clipped } from "../tools/bounded.ts";
 import { toolFromJsonSchema, type JsonSchema, type Tool, type ToolContext, type ToolPart, type ToolResult } from "../tool.ts";
-import { McpConnection, type McpServerOptions } from "./connection.ts";
+import { McpConnection } from "./connection.ts";
+import type { McpServerOptions } from "./options.ts";
 
 const CALL_MS = 120_000;
 const MAX_TOOLS = 200;

@@ -48,10 +48,10 @@ export class PersistenceError extends Error {
 export interface PersistenceAdapter {
   /** Null where nothing was saved. */
   load(conversationId: string): Promise<LiveState | null>;
-  /** Replaces the state. With `revision`, only where that is still the one there (0: where there is none); throws `conflict` otherwise. */
-  save(conversationId: string, state: Json, options?: { revision?: number | undefined }): Promise<LiveState>;
+  /** Replaces the state by whatever JSON can say, such as an agent's `history`; throws `invalid` for what it cannot. With `revision`, only where that is still the one there (0: where there is none); throws `conflict` otherwise. */
+  save(conversationId: string, state: unknown, options?: { revision?: number | undefined }): Promise<LiveState>;
   /** Adds all messages or none, and answers the seq of the first. With `seq`, only where that comes next: an append that is tried again does not double. */
-  append(conversationId: string, messages: readonly Json[], options?: { seq?: number | undefined }): Promise<number>;
+  append(conversationId: string, messages: readonly unknown[], options?: { seq?: number | undefined }): Promise<number>;
   /** Messages from `seq` on (the first where absent), in order. */
   archive(conversationId: string, options?: { seq?: number | undefined; limit?: number | undefined }): Promise<Archived[]>;
   /** Forgets a conversation whole; false where there was nothing. */
@@ -68,7 +68,7 @@ export function checkedId(id: string): string {
 }
 
 /** A value as JSON text. Values that JSON has no words for are refused, not dropped. */
-export function jsonText(value: Json, what: string): string {
+export function jsonText(value: unknown, what: string): string {
   let text: string | undefined;
   try {
     text = JSON.stringify(value, (_, each: unknown) => {
@@ -85,7 +85,7 @@ export function jsonText(value: Json, what: string): string {
 }
 
 /** The texts of a batch, none too many and none too long. */
-export function batchTexts(messages: readonly Json[]): string[] {
+export function batchTexts(messages: readonly unknown[]): string[] {
   if (messages.length > MAX_BATCH) throw new PersistenceError("too_large", `messages: ${messages.length} at once, more than ${MAX_BATCH}`);
   return messages.map((message, i) => jsonText(message, `messages.${i}`));
 }

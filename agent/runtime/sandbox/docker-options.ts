@@ -3,16 +3,8 @@
 import { createHash } from "node:crypto";
 import type { ContainerCreateOptions } from "dockerode";
 import { IDENTITY, WORKSPACE } from "./contracts.ts";
+import type { DockerResources } from "./docker-settings.ts";
 import seccomp from "./image/seccomp.json" with { type: "json" };
-
-export interface DockerResources {
-  /** Bytes; 4 GiB where absent. */
-  memory?: number | undefined;
-  /** Processors; 2 where absent. */
-  cpus?: number | undefined;
-  /** Processes and threads; 512 where absent. */
-  pids?: number | undefined;
-}
 
 export interface ContainerNames {
   container: string;

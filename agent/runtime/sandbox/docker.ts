@@ -6,30 +6,13 @@ import { WorkspaceError } from "./contracts.ts";
 import { DockerChannel } from "./docker-channel.ts";
 import { DOCKER_CAPABILITIES, DockerComputer } from "./docker-computer.ts";
 import { engineFailure, openEngine, statusOf } from "./docker-engine.ts";
-import { containerOptions, LABELS, namesOf, type ContainerNames, type DockerResources } from "./docker-options.ts";
+import { containerOptions, LABELS, namesOf, type ContainerNames } from "./docker-options.ts";
+import type { DockerSandboxOptions } from "./docker-settings.ts";
 import { checked } from "./local.ts";
 
 const DEFAULT_IMAGE = "debian:bookworm-slim";
 const STOP_SECONDS = 2;
 const TRIES = 5;
-
-export interface DockerSandboxOptions {
-  /** For computers that are made from now on; needs GNU coreutils, findutils and a shell. `debian:bookworm-slim` where absent; the bundled one is built with `npm run image:marco`. */
-  image?: string | undefined;
-  /** Keeps computers of one engine apart: the same key in another namespace is another computer. */
-  namespace?: string | undefined;
-  /** A Docker network; `none` for no network. `bridge` where absent. */
-  network?: string | undefined;
-  resources?: DockerResources | undefined;
-  /** `uid:gid` that commands run as. The image's own where absent: for Debian's that is root, without the capabilities that reach the machine, so that packages can be installed. */
-  user?: string | undefined;
-  /** Environment of every command. */
-  env?: Readonly<Record<string, string>> | undefined;
-  /** Pull an image that the engine does not have; true where absent. */
-  pull?: boolean | undefined;
-  /** Where the engine is; what the environment says (`DOCKER_HOST`), else its own socket, where absent. */
-  engine?: Docker.DockerOptions | undefined;
-}
 
 export function createDockerSandboxProvider(options: DockerSandboxOptions = {}): Sandbox {
   return new DockerSandbox(options);
