@@ -84,7 +84,7 @@ export function toolFromJsonSchema(definition: {
 }): Tool {
   const { name, description, inputSchema, execute } = definition;
   const schema = readable(inputSchema);
-  return { ...named(name, description), inputSchema: { type: "object", ...inputSchema }, parse: (value) => parseWith(schema, value), execute: (value, context) => execute(value as Record<string, unknown>, context) };
+  return { ...named(name, description), inputSchema: toldSchema(inputSchema), parse: (value) => parseWith(schema, value), execute: (value, context) => execute(value as Record<string, unknown>, context) };
 }
 
 /** The texts of a result, one after the other; images are named in brackets. */
@@ -100,6 +100,13 @@ export function failed(message: string): ToolResult {
 function named(name: string, description: string): { name: string; description: string } {
   if (!NAME.test(name)) throw new TypeError(`a tool's name is 1 to 64 of A-Z a-z 0-9 _ -, not '${name}'`);
   return { name, description };
+}
+
+/** The schema as every provider takes it: an object with properties, and no choice at its root. The fields of all choices are told; which go together the check says. */
+function toldSchema({ oneOf, anyOf, allOf, ...schema }: JsonSchema): JsonSchema {
+  const choices = [oneOf, anyOf, allOf].flatMap((each): unknown[] => (Array.isArray(each) ? each : []));
+  const properties = [...choices, schema].map((each) => (each as { properties?: object } | null)?.properties ?? {});
+  return { ...schema, type: "object", properties: Object.assign({}, ...properties) as object };
 }
 
 function readable(schema: JsonSchema): z.ZodType {

@@ -183,8 +183,9 @@ class Turn {
     }
   }
 
-  async #took({ message, end, usage, malformed }: WholeAnswer): Promise<Ending | null> {
-    const { meter, emit } = this.#start;
+  async #took(answer: WholeAnswer): Promise<Ending | null> {
+    const { meter, emit, messages } = this.#start;
+    const { message, end, usage, malformed } = withOwnIds(answer, messages);
     meter.add(usage);
     if (usage.costUsd === null && meter.limitsCost && !this.#pricedOnce) {
       this.#pricedOnce = true;
@@ -249,6 +250,23 @@ class Turn {
       throw new RecordError(error instanceof Error ? error.message : String(error));
     }
   }
+}
+
+/** Some servers count calls anew in each answer. An id stands for one call of the whole conversation, with whoever keeps or shows it. */
+function withOwnIds(answer: WholeAnswer, messages: readonly Message[]): WholeAnswer {
+  const calls = callsOf(answer.message);
+  const taken = calls.length === 0 ? new Set<string>() : new Set(messages.flatMap((one) => callsOf(one).map(({ callId }) => callId)));
+  if (!calls.some(({ callId }) => taken.has(callId))) return answer;
+  const own = new Map<string, string>();
+  for (const { callId } of calls) {
+    let name = callId;
+    for (let n = 2; taken.has(name); n++) name = `${callId}_${n}`;
+    taken.add(name);
+    own.set(callId, name);
+  }
+  const idOf = (callId: string) => own.get(callId) ?? callId;
+  const content = answer.message.content.map((part) => (part.type === "tool-call" ? { ...part, callId: idOf(part.callId) } : part));
+  return { ...answer, message: { ...answer.message, content }, malformed: new Map([...answer.malformed].map(([callId, why]) => [idOf(callId), why])) };
 }
 
 function noted(result: ToolResultPart, note: string): ToolResultPart {

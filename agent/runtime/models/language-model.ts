@@ -10,6 +10,8 @@ import { thoughtFields } from "./thoughts.ts";
 export interface Dialect {
   /** Where the AI SDK puts what the provider wants back, and looks for it: `anthropic`, … */
   optionsKey: string;
+  /** A call's id as this provider takes it; another's may have been kept in the history. */
+  idOf: (callId: string) => string;
   /** Images in tool results are understood; else they follow in a message of the user's. */
   imagesInResults: boolean;
   /** Thoughts are parts that the provider signs; else fields of their message. */
@@ -67,17 +69,18 @@ function answered({ content }: AssistantMessage, dialect: Dialect): LanguageMode
 
 type AssistantPart = Extract<LanguageModelV4Message, { role: "assistant" }>["content"][number];
 
-function assistantPart(part: AssistantMessage["content"][number], { optionsKey, signedThoughts }: Dialect): AssistantPart[] {
+function assistantPart(part: AssistantMessage["content"][number], dialect: Dialect): AssistantPart[] {
+  const { optionsKey, signedThoughts } = dialect;
   // Blank text is refused by those who sent it.
   if (part.type === "text") return part.text.trim() === "" ? [] : [{ type: "text", text: part.text }];
   const own = part.provider ? { providerOptions: { [optionsKey]: part.provider } as Options } : {};
   // A thought without its signature would be refused by those who sign; so would one of another provider.
   if (part.type === "thinking") return signedThoughts && part.provider && thoughtFields(part) === null ? [{ type: "reasoning", text: part.text, ...own }] : [];
-  return [{ type: "tool-call", toolCallId: part.callId, toolName: part.tool, input: part.input, ...own }];
+  return [{ type: "tool-call", toolCallId: dialect.idOf(part.callId), toolName: part.tool, input: part.input, ...own }];
 }
 
 function result({ callId, tool, content, isError }: ToolResultPart, dialect: Dialect): LanguageModelV4ToolResultPart {
-  const at = { type: "tool-result" as const, toolCallId: callId, toolName: tool };
+  const at = { type: "tool-result" as const, toolCallId: dialect.idOf(callId), toolName: tool };
   const images = typeof content !== "string" && content.some(({ type }) => type === "image");
   if (images && dialect.imagesInResults && isError !== true) {
     return { ...at, output: { type: "content", value: content.map((part) => (part.type === "text" ? part : { type: "file" as const, data: { type: "data" as const, data: part.data }, mediaType: part.mediaType })) } };
@@ -187,7 +190,7 @@ class Answer {
 
   #call({ toolCallId, toolName, input, providerMetadata }: Extract<LanguageModelV4StreamPart, { type: "tool-call" }>): ToolCallPart {
     const provider = providerMetadata?.[this.#key];
-    const call = { type: "tool-call" as const, callId: toolCallId, tool: toolName, ...(provider && { provider }) };
+    const call = { type: "tool-call" as const, callId: toolCallId, tool: named(toolName), ...(provider && { provider }) };
     try {
       const value: unknown = input.trim() === "" ? {} : JSON.parse(input);
       if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...call, input: value };
@@ -222,6 +225,11 @@ class Answer {
       },
     };
   }
+}
+
+/** A name that no tool can have, such as `exec<|channel|>json`, would be refused when it is sent back, and with it every later call. */
+function named(tool: string): string {
+  return tool.replaceAll(/[^A-Za-z0-9_-]/g, "_").slice(0, 64) || "unnamed";
 }
 
 const TOO_LONG = /prompt is too long|context.?length|context.?window|maximum context|too many (input )?tokens|exceeds? the (model'?s )?(maximum|limit)|input is too long|request_too_large/i;
