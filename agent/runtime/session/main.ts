@@ -69,7 +69,7 @@ async function work(task: Task): Promise<FinalEvent> {
   const { agent } = await createAgent({
     agent: IDENTITY, context: { agentId: IDENTITY.id, workspaceId: "session", source: "session" },
     sandbox, modelProvider: settings.providerFor(settings.model), model: settings.model, providerFor: settings.providerFor,
-    budget: settings.budget, contextTokens: settings.contextTokens, reasoning: settings.reasoning,
+    budget: settings.budget, contextTokens: settings.contextTokens, maxOutputTokens: settings.maxOutputTokens, reasoning: settings.reasoning,
     // The workspace is somebody's project: nothing is put there unasked.
     seed: false,
     tools: [planTool((items) => void write({ type: "plan", items }))],

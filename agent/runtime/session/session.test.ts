@@ -110,6 +110,7 @@ describe("what the environment says", () => {
     expect(provider({ MARCO_PROVIDER: "openai-compatible", MARCO_BASE_URL: "https://openrouter.ai/api/v1" }, "claude-x")).toBe("openrouter.ai");
     expect(() => provider({}, "gpt-5")).toThrow("there is no key for gpt-5");
     expect(() => settingsOf({ MARCO_MAX_SECONDS: "-1" }, null)).toThrow("MARCO_MAX_SECONDS");
+    expect(settingsOf({ MARCO_MAX_OUTPUT_TOKENS: "9000", MARCO_CONTEXT_TOKENS: "50000" }, null)).toMatchObject({ maxOutputTokens: 9_000, contextTokens: 50_000 });
     expect(settingsOf({ MARCO_MAX_MODEL_CALLS: "3", MARCO_MAX_COST_USD: "" }, null).budget).toEqual({ maxModelCallsPerTurn: 3 });
   });
   it("keeps keys from the commands, and the gateway's token from everybody else", async () => {

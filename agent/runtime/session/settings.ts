@@ -23,6 +23,7 @@ const settings = z.object({
   MARCO_MAX_TOKENS: number.int().min(1).optional(),
   MARCO_MAX_SECONDS: number.positive().optional(),
   MARCO_CONTEXT_TOKENS: number.int().min(4_000).optional(),
+  MARCO_MAX_OUTPUT_TOKENS: number.int().min(1).optional(),
   MARCO_REASONING: z.enum(["none", "minimal", "low", "medium", "high"]).optional(),
   ANTHROPIC_BASE_URL: z.url().optional(),
   OPENAI_BASE_URL: z.url().optional(),
@@ -33,6 +34,7 @@ export interface Settings {
   providerFor: (model: string) => ModelProvider;
   budget: Budget;
   contextTokens: number | undefined;
+  maxOutputTokens: number | undefined;
   reasoning: Reasoning | undefined;
   /** Environment of the commands: all but keys and our own settings. */
   commands: Record<string, string>;
@@ -68,5 +70,5 @@ export function settingsOf(env: Environment, asked: string | null): Settings {
     ...(given.MARCO_MAX_TOKENS !== undefined && { maxTokensPerTurn: given.MARCO_MAX_TOKENS }), ...(given.MARCO_MAX_SECONDS !== undefined && { maxSecondsPerTurn: given.MARCO_MAX_SECONDS }),
   };
   const commands = Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value === undefined || WITHHELD.test(name) ? [] : [[name, value] as const])));
-  return { model, providerFor, budget, contextTokens: given.MARCO_CONTEXT_TOKENS, reasoning: given.MARCO_REASONING, commands };
+  return { model, providerFor, budget, contextTokens: given.MARCO_CONTEXT_TOKENS, maxOutputTokens: given.MARCO_MAX_OUTPUT_TOKENS, reasoning: given.MARCO_REASONING, commands };
 }
