@@ -1,10 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { readDocument } from "./front-matter.ts";
 import { createLocalSandboxProvider } from "./sandbox/local.ts";
-import type { AgentWorkspace } from "./sandbox/contracts.ts";
+import { WorkspaceError, type AgentWorkspace } from "./sandbox/contracts.ts";
 import { SEED_RECORD, seedWorkspace } from "./seeding.ts";
 import { MAX_TEXT_BYTES, readText } from "./workspace-text.ts";
 
@@ -44,8 +44,19 @@ describe("seeding", () => {
     await writeFile(inside(".marco-seed.json"), "{");
     await writeFile(inside("ok"), "changed");
     const { warnings } = await seedWorkspace(workspace, { "/workspace/ok": "z" });
-    expect(warnings).toEqual([`${SEED_RECORD} is not readable and is written anew`]);
+    expect(warnings).toEqual([expect.stringContaining(`${SEED_RECORD} is not readable and is written anew: `)]);
     expect(await text("ok")).toBe("changed");
+  });
+  it("warns of whatever stands where its record should, and of a workspace that cannot be written", async () => {
+    await writeFile(inside(".marco-seed.json"), Buffer.from([0xff, 0, 0xfe]));
+    expect(await seedWorkspace(workspace, files)).toMatchObject({ written: Object.keys(files), warnings: [expect.stringContaining("is not UTF-8 text")] });
+    await rm(inside(".marco-seed.json"));
+    await mkdir(inside(".marco-seed.json"));
+    expect((await seedWorkspace(workspace, files)).warnings).toEqual([expect.stringContaining("is not a file"), expect.stringContaining("cannot be written")]);
+    const readOnly = Object.assign(Object.create(workspace) as AgentWorkspace, { write: () => Promise.reject(new WorkspaceError("read_only", "no")), read: workspace.read.bind(workspace), stat: workspace.stat.bind(workspace) });
+    expect((await seedWorkspace(readOnly, { "/workspace/new": "x" })).warnings).toHaveLength(3);
+    const gone = Object.assign(Object.create(workspace) as AgentWorkspace, { read: () => Promise.reject(new WorkspaceError("unavailable", "no sandbox")) });
+    await expect(seedWorkspace(gone, files)).rejects.toThrow("no sandbox");
   });
 });
 

@@ -30,13 +30,16 @@ export async function seedWorkspace(workspace: AgentWorkspace, files: Readonly<R
     try {
       if (await seedOne(workspace, path, text, known.get(path))) written.push(path);
     } catch (error) {
-      if (error instanceof WorkspaceError && error.code === "unavailable") throw error;
-      warnings.push(`${path} cannot be seeded: ${error instanceof Error ? error.message : String(error)}`);
+      warnings.push(wordsOf(error, `${path} cannot be seeded`));
       continue;
     }
     known.set(path, hashOf(text));
   }
-  await workspace.write(SEED_RECORD, `${JSON.stringify({ files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1))) }, null, 2)}\n`);
+  try {
+    await workspace.write(SEED_RECORD, `${JSON.stringify({ files: Object.fromEntries([...known].sort(([a], [b]) => (a < b ? -1 : 1))) }, null, 2)}\n`);
+  } catch (error) {
+    warnings.push(wordsOf(error, `${SEED_RECORD} cannot be written`));
+  }
   return { written, warnings };
 }
 
@@ -62,15 +65,21 @@ async function changedUnless(write: () => Promise<unknown>): Promise<boolean> {
 }
 
 async function readRecord(workspace: AgentWorkspace, warnings: string[]): Promise<Map<string, string>> {
-  const read = await readText(workspace, SEED_RECORD);
-  if (read === null) return new Map();
   try {
+    const read = await readText(workspace, SEED_RECORD);
+    if (read === null) return new Map();
     return new Map(Object.entries(record.parse(JSON.parse(read.text)).files));
-  } catch {
+  } catch (error) {
     // What it held is not known, so whatever exists counts as changed; nothing is overwritten either way.
-    warnings.push(`${SEED_RECORD} is not readable and is written anew`);
+    warnings.push(wordsOf(error, `${SEED_RECORD} is not readable and is written anew`));
     return new Map();
   }
+}
+
+/** A warning for what is wrong in the workspace. Throws where it does not answer at all. */
+function wordsOf(error: unknown, what: string): string {
+  if (error instanceof WorkspaceError && error.code === "unavailable") throw error;
+  return `${what}: ${error instanceof Error ? error.message : String(error)}`;
 }
 
 function hashOf(contents: string | Uint8Array): string {
