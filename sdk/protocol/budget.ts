@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 import { idOf } from "./ids.ts";
-import { name, oneLine, timestamp } from "./values.ts";
+import { labelName, name, oneLine, timestamp } from "./values.ts";
 
 const cost = z.number().min(0).max(1_000_000_000);
 const tokens = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -27,7 +27,7 @@ export type BudgetScope = z.infer<typeof budgetScope>;
 export const budgetPeriod = z.enum(["day", "month", "total"]);
 export type BudgetPeriod = z.infer<typeof budgetPeriod>;
 
-const label = z.strictObject({ name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/), value: oneLine(255) });
+const label = z.strictObject({ name: labelName, value: oneLine(255) });
 /** A tenant's budget, or with `label` that of all its sessions and tasks that have this label. */
 export const budgetCreate = z
   .strictObject({ name: name.optional(), label: label.nullable().default(null), period: budgetPeriod.default("total"), ...caps.shape })

@@ -78,7 +78,7 @@ export function invalid(error: z.ZodError, what = "body"): Failure {
     const path = issue.path.map(String).join(".");
     if (issue.code === "unrecognized_keys") {
       for (const key of issue.keys.slice(0, 20)) named.set(path ? `${path}.${key}` : key, "unknown field");
-    } else named.set(path || what, issue.message);
+    } else named.set(path || what, issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message);
   }
   const fields = [...named].map(([field, why]) => `${field}: ${why}`);
   // Made from entries, so that a field called `__proto__` is named like any other.

@@ -19,9 +19,12 @@ export const name = oneLine(120).min(1);
 /** A registered word: an agent, a provider, a pool, a label's key. */
 export const slug = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, "expected letters, digits, '.', '_' or '-', at most 63");
 
+/** The name of a label. */
+export const labelName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/, "expected letters, digits, '.', '_', '/' or '-', at most 63");
+
 /** For organisation only; never a boundary of security. */
 export const labels = z
-  .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/), oneLine(255))
+  .record(labelName, oneLine(255))
   .refine((value) => Object.keys(value).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`);
 
 export const env = z
