@@ -1,22 +1,23 @@
 /** Owns the frame of every page: navigation, who is signed in, whether what is shown is live; and which page an address shows. */
 
-import { ErrorBoundary, lazy, LocationProvider, Route, Router, useLocation } from "preact-iso";
+import { ErrorBoundary, LocationProvider, Route, Router, useLocation } from "preact-iso";
 import { useEffect } from "preact/hooks";
+import { fetched } from "./components/fetched.tsx";
 import { Icon, type IconName } from "./components/icon.tsx";
 import { Notices } from "./components/notices.tsx";
+import { Own } from "./components/own.tsx";
 import { Fleet } from "./pages/fleet.tsx";
 import { SignIn } from "./pages/sign-in.tsx";
 import { connection, watch } from "./store/fleet.ts";
-import { leave, me } from "./store/me.ts";
+import { me } from "./store/me.ts";
 import { waiting, watchPermissions } from "./store/permissions.ts";
-import { theme, type Theme } from "./store/theme.ts";
 
-const Session = lazy(() => import("./pages/session.tsx").then((page) => page.Session));
-const Inbox = lazy(() => import("./pages/inbox.tsx").then((page) => page.Inbox));
-const Files = lazy(() => import("./pages/files.tsx").then((page) => page.Files));
-const Costs = lazy(() => import("./pages/costs.tsx").then((page) => page.Costs));
-const Schedules = lazy(() => import("./pages/schedules.tsx").then((page) => page.Schedules));
-const Settings = lazy(() => import("./pages/settings.tsx").then((page) => page.Settings));
+const Session = fetched(() => import("./pages/session.tsx").then((page) => page.Session), "Session");
+const Inbox = fetched(() => import("./pages/inbox.tsx").then((page) => page.Inbox), "Inbox");
+const Files = fetched(() => import("./pages/files.tsx").then((page) => page.Files), "Files");
+const Costs = fetched(() => import("./pages/costs.tsx").then((page) => page.Costs), "Costs");
+const Schedules = fetched(() => import("./pages/schedules.tsx").then((page) => page.Schedules), "Schedules");
+const Settings = fetched(() => import("./pages/settings.tsx").then((page) => page.Settings), "Settings");
 
 const PLACES: readonly { path: string; name: string; icon: IconName }[] = [
   { path: "/", name: "Fleet", icon: "fleet" },
@@ -26,7 +27,6 @@ const PLACES: readonly { path: string; name: string; icon: IconName }[] = [
   { path: "/costs", name: "Costs", icon: "costs" },
   { path: "/settings", name: "Settings", icon: "settings" },
 ];
-const NEXT: Readonly<Record<Theme, Theme>> = { system: "light", light: "dark", dark: "system" };
 
 function Navigation() {
   const { path } = useLocation();
@@ -47,8 +47,7 @@ function Navigation() {
       </ul>
       <div class="foot">
         <Connection />
-        <button class="quiet" type="button" onClick={() => (theme.value = NEXT[theme.value])} title={`Theme: ${theme.value}`}><Icon name={theme.value === "dark" ? "moon" : theme.value === "light" ? "sun" : "contrast"} /><span>{theme.value === "system" ? "System theme" : `${theme.value} theme`}</span></button>
-        <button class="quiet" type="button" onClick={() => void leave()} title={`Signed in with ${me.value?.key.name ?? ""}`}><Icon name="leave" /><span>Sign out</span></button>
+        <Own />
       </div>
     </nav>
   );

@@ -3,12 +3,12 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { FileEntry } from "../../../sdk/index.ts";
+import { fetched } from "./fetched.tsx";
 import { bytes, plain } from "./format.ts";
 import { Icon } from "./icon.tsx";
 import { Fault, Waiting } from "./panel.tsx";
-import { lazy } from "preact-iso";
 
-const Code = lazy(() => import("./code.tsx").then((module) => module.Code));
+const Code = fetched(() => import("./code.tsx").then((module) => module.Code));
 
 /** Where files come from: a live workspace, a manifest, or a root of a host. */
 export interface FileSource {

@@ -1,6 +1,7 @@
 /** Owns the short words that come and go: what was done, and what went wrong with it. */
 
 import { signal } from "@preact/signals";
+import { ConnectionError, TimeoutError } from "../../../sdk/index.ts";
 import { Icon } from "./icon.tsx";
 
 interface Notice {
@@ -22,6 +23,8 @@ export function notify(text: string, kind: Notice["kind"] = "done"): void {
 /** The words for people in whatever was thrown. */
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (error instanceof TimeoutError) return "the server did not answer in time";
+  if (error instanceof ConnectionError) return "the server cannot be reached";
   const hint = "hint" in error && typeof error.hint === "string" ? `. ${error.hint}` : "";
   return error.message + hint;
 }

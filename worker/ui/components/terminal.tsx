@@ -10,6 +10,11 @@ import { Icon } from "./icon.tsx";
 const SCROLLBACK = 20_000;
 /** Most of what came before that is drawn when the terminal is opened: more would scroll out of it. */
 const MAX_CHARS = 1_000_000;
+/** The colours of a transcript's output in the dark. */
+const COLOURS = {
+  background: "#0f1218", foreground: "#d7dbe4", black: "#8a93a6", red: "#f2857c", green: "#7fd59a", yellow: "#e9c46a", blue: "#88b4ff", magenta: "#d6a3f5", cyan: "#74d3dc", white: "#d7dbe4",
+  brightBlack: "#9aa3b5", brightRed: "#ff9d95", brightGreen: "#98e8b1", brightYellow: "#ffdc8a", brightBlue: "#a6c8ff", brightMagenta: "#e7bdff", brightCyan: "#93e8f0", brightWhite: "#ffffff",
+};
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="nonce"]')?.content ?? "";
 
 /** A style attribute is not allowed by the page's policy; the same declarations through the element's own object are. */
@@ -54,7 +59,7 @@ export function Terminal({ parts, label }: { parts: readonly string[]; label: st
   useEffect(() => {
     const element = place.current;
     if (!element) return undefined;
-    const terminal = new Xterm({ disableStdin: true, convertEol: true, scrollback: SCROLLBACK, fontSize: 13, fontFamily: "ui-monospace, Menlo, Consolas, monospace", theme: { background: "#0f1218", foreground: "#d7dbe4" }, screenReaderMode: true, linkHandler: null, documentOverride: nonced, allowProposedApi: true });
+    const terminal = new Xterm({ disableStdin: true, convertEol: true, scrollback: SCROLLBACK, fontSize: 13, fontFamily: "ui-monospace, Menlo, Consolas, monospace", theme: COLOURS, screenReaderMode: true, linkHandler: null, documentOverride: nonced, allowProposedApi: true });
     const fit = new FitAddon();
     const search = new SearchAddon();
     terminal.loadAddon(fit);

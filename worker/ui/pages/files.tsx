@@ -2,11 +2,12 @@
 
 import "../styles/files.css";
 import "../styles/session.css";
-import { lazy, useLocation } from "preact-iso";
+import { useLocation } from "preact-iso";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { ManifestSummary } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { FileBrowser, type FileSource } from "../components/file-browser.tsx";
+import { fetched } from "../components/fetched.tsx";
 import { ago, bytes, plain } from "../components/format.ts";
 import { HostFiles, rootKey, useRoots } from "../components/host-files.tsx";
 import { wordsOf } from "../components/notices.tsx";
@@ -15,7 +16,7 @@ import { sessionSource } from "../components/workspace.tsx";
 import { clock } from "../store/clock.ts";
 import { loaded, ordered } from "../store/fleet.ts";
 
-const ManifestDiff = lazy(() => import("../components/manifest-diff.tsx").then((module) => module.ManifestDiff));
+const ManifestDiff = fetched(() => import("../components/manifest-diff.tsx").then((module) => module.ManifestDiff));
 
 /** Saved states that can be chosen. */
 const LISTED = 100;

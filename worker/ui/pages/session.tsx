@@ -1,24 +1,25 @@
 /** Owns the page of one session: its transcript, live; the prompt box; and beside them what it is and costs. */
 
 import "../styles/session.css";
-import { lazy, useRoute } from "preact-iso";
+import { useRoute } from "preact-iso";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Session as SessionData } from "../../../sdk/index.ts";
+import { ApiError, type Session as SessionData } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { Beside } from "../components/beside.tsx";
 import { Composer } from "../components/composer.tsx";
+import { fetched } from "../components/fetched.tsx";
 import { plain } from "../components/format.ts";
 import { ItemView } from "../components/item.tsx";
 import { Lifecycle } from "../components/lifecycle.tsx";
-import { Fault, Waiting } from "../components/panel.tsx";
+import { Empty, Fault, Waiting } from "../components/panel.tsx";
 import { StateBadge, stateOf } from "../components/state.tsx";
 import { VirtualList } from "../components/virtual-list.tsx";
 import { clock } from "../store/clock.ts";
 import { put, sessions } from "../store/fleet.ts";
 import { openSessionLog, type SessionLog } from "../store/session-log.ts";
 
-const Terminal = lazy(() => import("../components/terminal.tsx").then((module) => module.Terminal));
-const Workspace = lazy(() => import("../components/workspace.tsx").then((module) => module.Workspace));
+const Terminal = fetched(() => import("../components/terminal.tsx").then((module) => module.Terminal));
+const Workspace = fetched(() => import("../components/workspace.tsx").then((module) => module.Workspace));
 
 const VIEWS = [
   { view: "transcript", name: "Transcript" },
@@ -38,13 +39,17 @@ function outputOf({ transcript }: SessionLog): string[] {
   });
 }
 
-function useSession(id: string): { session: SessionData | null; error: unknown } {
+/** Whether an address leads to no session, rather than that one cannot be read now. */
+const missing = (error: unknown) => error instanceof ApiError && (error.code === "not_found" || error.code === "bad_request");
+
+function useSession(id: string): { session: SessionData | null; error: unknown; again: () => void } {
   const [error, setError] = useState<unknown>(null);
-  useEffect(() => {
+  const again = () => {
     setError(null);
     client.sessions.get(id).then(put, setError);
-  }, [id]);
-  return { session: sessions.value.get(id)?.value ?? null, error };
+  };
+  useEffect(again, [id]);
+  return { session: sessions.value.get(id)?.value ?? null, error, again };
 }
 
 function Head({ session, log, view, onView }: { session: SessionData; log: SessionLog; view: View; onView: (view: View) => void }) {
@@ -90,11 +95,13 @@ function TerminalView({ log }: { log: SessionLog }) {
 
 export function Session() {
   const id = useRoute().params["id"] ?? "";
-  const { session, error } = useSession(id);
+  const { session, error, again } = useSession(id);
   const log = useMemo(() => openSessionLog(id), [id]);
   useEffect(() => () => log.close(), [log]);
   const [view, setView] = useState<View>("transcript");
-  if (error && !session) return <main class="page"><h1>Session</h1><Fault error={error} /></main>;
+  const absent = !session && missing(error);
+  useEffect(() => void (absent && log.close()), [absent, log]);
+  if (error && !session) return <main class="page"><h1>Session</h1>{absent ? <Empty icon="search" title="No such session"><p>It is not there, or belongs to others.</p><a class="button" href="/">Go to the fleet</a></Empty> : <Fault error={error} again={again} />}</main>;
   if (!session || !log.ready.value) return <main class="page"><h1>{plain(session?.name ?? "Session")}</h1><Waiting what="Reading the session" /></main>;
   return (
     <main class="session">

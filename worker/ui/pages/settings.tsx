@@ -3,6 +3,7 @@
 import "../styles/settings.css";
 import { useRoute } from "preact-iso";
 import { useEffect, useRef } from "preact/hooks";
+import { Own } from "../components/own.tsx";
 import { Agents } from "./settings/agents.tsx";
 import { Hosts } from "./settings/hosts.tsx";
 import { Keys, RunnerTokens } from "./settings/keys.tsx";
@@ -32,7 +33,7 @@ export function Settings() {
   useEffect(() => tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [here]);
   return (
     <main class="page settings">
-      <header class="page-head"><h1>Settings</h1></header>
+      <header class="page-head"><h1>Settings</h1><div class="row phone-only"><Own /></div></header>
       <nav ref={tabs} class="tabs" aria-label="Settings">{PARTS.map(({ path, name }) => <a key={path} href={`/settings/${path}`} aria-current={path === here.path ? "page" : undefined}>{name}</a>)}</nav>
       <Part />
     </main>

@@ -17,6 +17,7 @@ export function Budgets() {
   const set = (name: keyof typeof BLANK) => (event: { currentTarget: { value: string } }) => setFields((before) => ({ ...before, [name]: event.currentTarget.value }));
   const create = () => attempt("The budget was not set", async () => {
     const [name = "", value = ""] = fields.label.split(/[:=]/, 2).map((part) => part.trim());
+    if (name && !value) throw new Error("write the label as name: value");
     await client.budgets.create({ period: fields.period as "month", label: name ? { name, value } : null, max_cost_usd: fields.cost ? Number(fields.cost) : null, max_tokens: fields.tokens ? Number(fields.tokens) : null });
     setFields(BLANK);
     again();
