@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -118,13 +119,14 @@ describe("createAgent", () => {
     await put("skills/two.md", "---\nname: same\n---\nsecond");
     await put("skills/binary.md", Buffer.from([0, 255, 1, 2]));
     await put("skills/good.md", "Good.");
+    execFileSync("mkfifo", [inside("skills/pipe.md"), inside("skills/pipe")]);
     await put("agents/wrong/AGENT.md", "---\nmax_model_calls: many\n---\nx");
     await put("agents/none/other.md", "x");
     await put("agents/greedy/AGENT.md", "---\ndescription: wants much\ntools: read_file, launch_rockets\n---\nYou look.");
     await put("AGENTS.md", Buffer.from([0, 1, 2]));
     const { agent, warnings, systemPrompt, tools } = await create();
     const texts = warnings.map(({ message }) => message).join("\n");
-    for (const word of ["skills/open.md is left out: the front matter is opened", "skills/bad.md is left out: the front matter is not valid YAML", "skills/empty is a directory without SKILL.md", "two skills are called 'same'", "skills/binary.md is not UTF-8", "agents/wrong/AGENT.md is left out: max_model_calls", "agents/none is a directory without AGENT.md", "launch_rockets", "AGENTS.md is not UTF-8"]) expect(texts).toContain(word);
+    for (const word of ["skills/open.md is left out: the front matter is opened", "skills/bad.md is left out: the front matter is not valid YAML", "skills/empty is a directory without SKILL.md", "two skills are called 'same'", "skills/binary.md is not UTF-8", "skills/pipe.md is not a file", "agents/wrong/AGENT.md is left out: max_model_calls", "agents/none is a directory without AGENT.md", "launch_rockets", "AGENTS.md is not UTF-8"]) expect(texts).toContain(word);
     expect(systemPrompt).toContain("- good: Good.");
     expect(tools.at(-1)?.name).toBe("task");
     const events = await all(agent.stream(said([{ text: "fine" }])));

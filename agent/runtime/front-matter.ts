@@ -21,7 +21,7 @@ export function readDocument(text: string): Document | { wrong: string } {
   const source = whole.slice(from, from + close.index);
   if (source.length > MAX_CHARS) return { wrong: `the front matter is longer than ${MAX_CHARS} characters` };
   try {
-    const value: unknown = parse(source, { maxAliasCount: 0, prettyErrors: true });
+    const value: unknown = parse(source, { maxAliasCount: 0, prettyErrors: true, logLevel: "error" });
     if (value !== null && (typeof value !== "object" || Array.isArray(value))) return { wrong: "the front matter is no list of fields" };
     return { fields: (value ?? {}) as Record<string, unknown>, body: whole.slice(from + close.index + close[0].length).replace(/^\n+/, "") };
   } catch (error) {

@@ -31,7 +31,7 @@ export interface Skills {
 /** Every skill of the workspace. Never throws for what stands in the files. */
 export async function readSkills(workspace: AgentWorkspace): Promise<Skills> {
   const warnings: string[] = [];
-  const entries = (await listEntries(workspace, SKILLS)).filter(({ name, kind }) => !name.startsWith(".") && (kind !== "file" || name.endsWith(".md")));
+  const entries = (await listEntries(workspace, SKILLS)).filter(({ name, kind }) => !name.startsWith(".") && (kind === "directory" || kind === "symlink" || name.endsWith(".md")));
   if (entries.length > MAX_SKILLS) warnings.push(`${SKILLS} has ${entries.length} entries; only the first ${MAX_SKILLS} are read`);
   const found = await side(entries.slice(0, MAX_SKILLS), (entry) => readOne(workspace, entry));
   const skills = new Map<string, Skill>();
@@ -49,7 +49,7 @@ export async function readSkills(workspace: AgentWorkspace): Promise<Skills> {
 
 async function readOne(workspace: AgentWorkspace, { name: entry, kind }: FileStat): Promise<Skill | { wrong: string }> {
   // A link may name either.
-  const flat = kind === "file" || (kind === "symlink" && entry.endsWith(".md"));
+  const flat = kind !== "directory" && entry.endsWith(".md");
   const path = flat ? `${SKILLS}/${entry}` : `${SKILLS}/${entry}/SKILL.md`;
   try {
     const read = await readText(workspace, path);
