@@ -103,7 +103,7 @@ async function plain(request: Request, url: URL, door: Door, kind: Kind, id: str
     const { response } = await send(request, url, door, upstream, bytes, caller, leaving, env);
     return response;
   }
-  const facts: Facts = { model: null, stream: false, wantsUsage: false, size: { bytes: bytes.byteLength, max_output_tokens: null, answers: 1, linked: 0 } };
+  const facts: Facts = { model: null, stream: false, wantsUsage: false, size: { bytes: bytes.byteLength, max_output_tokens: null, answers: 1, linked: 0, stored: false } };
   return admitted(request, url, door, kind, bytes, facts, id, caller, around);
 }
 
@@ -233,7 +233,7 @@ async function stream(request: Request, url: URL, door: Door, kind: Kind, bytes:
     return new Response(null, { status, headers });
   }
   const streamed = /event-stream/i.test(headers.get("content-type") ?? "");
-  const meter = new Meter(kind.api, streamed, bytes.byteLength);
+  const meter = new Meter(kind.api, streamed, open.facts.size.bytes);
   const passed = passOn(body, meter, asks && streamed && !failed, leaving);
   around.waitUntil(
     passed.done.then(({ counted, outcome, error, first }) => {

@@ -113,7 +113,7 @@ describe("prices", () => {
     expect(price && costOf(price, tokens)).toBeCloseTo((40_000 * 0.1 + 50_000 * 0.01 + 10_000 * 0.125 + 1_000 * 0.5) / 1e6, 12);
     expect(price && costOf(price, { ...tokens, input: 40_001 })).toBeCloseTo((40_001 * 0.5 + 50_000 * 0.05 + 10_000 * 0.625 + 1_000 * 2.5) / 1e6, 12);
     // The reservation counts with the tier that the longest reading of the body falls into.
-    const largest = (bytes: number) => largestOf({ bytes, max_output_tokens: 1_000, answers: 1, linked: 0 }, priceOf("claude-haiku-5-5", [])).cost_usd;
+    const largest = (bytes: number) => largestOf({ bytes, max_output_tokens: 1_000, answers: 1, linked: 0, stored: false }, priceOf("claude-haiku-5-5", [])).cost_usd;
     expect(largest(200_000)).toBeCloseTo((100_000 * 0.2 + 1_000 * 0.5) / 1e6, 12);
     expect(largest(200_002)).toBeCloseTo((100_001 * 1 + 1_000 * 2.5) / 1e6, 12);
   });
@@ -133,7 +133,7 @@ describe("prices", () => {
   it("never let a call cost more than was reserved for what it says of itself", () => {
     const price = priceOf("claude-sonnet-4-5", []);
     const text = "plain words of a request. ".repeat(200);
-    const largest = largestOf({ bytes: text.length, max_output_tokens: 100, answers: 1, linked: 0 }, price);
+    const largest = largestOf({ bytes: text.length, max_output_tokens: 100, answers: 1, linked: 0, stored: false }, price);
     const real = costOf(price.price ?? BOOK.models[0] ?? { match: "", input: 0, output: 0 }, { ...NO_TOKENS, cache_write: text.length / 3, cache_write_1h: text.length / 3, output: 100 });
     expect(largest.cost_usd).toBeGreaterThan(real);
   });

@@ -1,7 +1,8 @@
 /** Owns what the gateway reads of a request: its body within a limit, and what in it decides over its cost. The bytes themselves go on untouched. */
 
 import { Failure, type ModelApi } from "../../sdk/protocol/index.ts";
-import type { RequestSize } from "./estimate.ts";
+import { BYTES_PER_TOKEN, type RequestSize } from "./estimate.ts";
+import { PICTURE_TOKENS, picturesOf } from "./pictures.ts";
 
 /** Largest body that goes upstream: what Anthropic and OpenAI take at most. */
 export const MAX_MODEL_BODY_BYTES = 32 * 1024 * 1024;
@@ -41,12 +42,12 @@ export interface Facts {
   wantsUsage: boolean;
 }
 
-const LINKED = /"(?:url|image_url|file_url)"\s*:\s*(?:\{\s*"url"\s*:\s*)?"https?:/g;
+const LINKED = /"(?:url|image_url|file_url)"\s*:\s*(?:\{\s*"url"\s*:\s*)?"https?:|"file_id"\s*:\s*"/g;
 const whole = (value: unknown): number | null => (typeof value === "number" && Number.isFinite(value) && value >= 0 ? Math.ceil(value) : null);
 
-/** The text of a body in one of the encodings that this runtime knows. */
-async function textOf(bytes: Uint8Array<ArrayBuffer>, encoding: string | null): Promise<string> {
-  if (encoding === null || encoding === "identity") return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
+/** A body in one of the encodings that this runtime knows, unpacked. */
+async function unpacked(bytes: Uint8Array<ArrayBuffer>, encoding: string | null): Promise<Uint8Array> {
+  if (encoding === null || encoding === "identity") return bytes;
   if (encoding !== "gzip" && encoding !== "deflate") throw new Failure("bad_request", `content-encoding: the gateway cannot read '${encoding.slice(0, 40)}'; send gzip or none`);
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -55,15 +56,18 @@ async function textOf(bytes: Uint8Array<ArrayBuffer>, encoding: string | null): 
     if (size > MAX_MODEL_BODY_BYTES) throw new Failure("payload_too_large", `body: larger than ${MAX_MODEL_BODY_BYTES} bytes when unpacked`);
     parts.push(part);
   }
-  return new Blob(parts).text();
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Reads a metered request; throws `bad_request` where it is no JSON object with a model. */
 export async function factsOf(api: ModelApi, bytes: Uint8Array<ArrayBuffer>, encoding: string | null): Promise<Facts> {
   let body: Record<string, unknown>;
   let text: string;
+  let size: number;
   try {
-    text = await textOf(bytes, encoding);
+    const plain = await unpacked(bytes, encoding);
+    size = plain.byteLength;
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(plain);
     const value: unknown = JSON.parse(text);
     if (typeof value !== "object" || value === null || Array.isArray(value)) throw new SyntaxError("not an object");
     body = value as Record<string, unknown>;
@@ -71,14 +75,18 @@ export async function factsOf(api: ModelApi, bytes: Uint8Array<ArrayBuffer>, enc
     if (error instanceof Failure) throw error;
     throw new Failure("bad_request", "body: expected a JSON object");
   }
-  const limit = api === "anthropic.messages" ? body["max_tokens"] : api === "openai.responses" ? body["max_output_tokens"] : (body["max_completion_tokens"] ?? body["max_tokens"]);
+  // Servers heed one of a chat's two limits or the other.
+  const limits = (api === "anthropic.messages" ? ["max_tokens"] : api === "openai.responses" ? ["max_output_tokens"] : ["max_completion_tokens", "max_tokens"]).flatMap((name) => whole(body[name]) ?? []);
   const stream = body["stream"] === true;
   const { stream_options } = body;
   const asked = typeof stream_options === "object" && stream_options !== null && "include_usage" in stream_options;
   return {
     model: typeof body["model"] === "string" ? body["model"].slice(0, 200) : null,
     stream,
-    size: { bytes: text.length < bytes.byteLength ? bytes.byteLength : text.length, max_output_tokens: whole(limit), answers: Math.max(1, Math.min(128, whole(body["n"]) ?? 1)), linked: text.match(LINKED)?.length ?? 0 },
+    size: {
+      bytes: size - picturesOf(api, body).reduce((sum, chars) => sum + Math.max(0, chars - PICTURE_TOKENS * BYTES_PER_TOKEN), 0), max_output_tokens: limits.length === 0 ? null : Math.max(...limits),
+      answers: Math.max(1, Math.min(128, whole(body["n"]) ?? 1)), linked: text.match(LINKED)?.length ?? 0, stored: [body["previous_response_id"], body["conversation"]].some((each) => each !== undefined && each !== null),
+    },
     wantsUsage: api === "openai.chat" && stream && stream_options === undefined && !asked && (encoding === null || encoding === "identity"),
   };
 }
