@@ -5,6 +5,8 @@ import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { directories, stage, type Stage, type StageOptions } from "../../test/support/adapter-context.ts";
 import { script, startModelServer, type ModelServer, type StepInput } from "../../test/support/model-server/index.ts";
+import { decide } from "../../sdk/protocol/decide.ts";
+import { gateInput } from "../runtime/session/gate-call.ts";
 import { marco } from "./marco.ts";
 
 let server: ModelServer;
@@ -151,5 +153,15 @@ describe("the agent marco", () => {
     expect(one.of("progress").map(({ text }) => text)).toContain("reader: Looking.");
     expect(one.of("message").map(({ text }) => text)).toEqual(["The reader knows."]);
     expect(one.of("usage")).toHaveLength(4);
+  });
+});
+
+describe("a rule about a path", () => {
+  it("holds however marco's model spells it", () => {
+    const place = { workspace: "/srv/w", home: "/home/a" };
+    for (const path of ["secrets/a", "./secrets//a", "/workspace/secrets/a", "//workspace/secrets/a", "/./workspace/secrets/a", "/workspace/./secrets/a", "/srv/w/secrets/a"]) {
+      const input = gateInput("read_file", { path }, { workspace: place.workspace, identity: "/home/a/id" }) as Record<string, string>;
+      expect(decide({ tool: "read_file", input }, { rules: [{ pattern: "secrets/*", verdict: "deny" }], edit_mode: "off", place })).toMatchObject({ verdict: "deny" });
+    }
   });
 });

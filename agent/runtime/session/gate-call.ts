@@ -1,6 +1,6 @@
 /** Owns how a tool call is put to the session's gate: under the tool's own name, its paths as the sandbox has them, and with the path that it writes. Pure. */
 
-import { IDENTITY, WORKSPACE } from "../sandbox/contracts.ts";
+import { placeOf } from "../sandbox/paths.ts";
 
 /** Where the agent's two places lie in the sandbox. */
 export interface Places {
@@ -22,10 +22,15 @@ export function gateInput(tool: string, input: unknown, places: Places): Record<
   return fields;
 }
 
+/** The one place that every spelling of a path names (`//workspace/a`, `/./workspace/a`): a rule about it must hold for each. What is no place is left as it is, and refused by the tool. */
 function real(path: string, { workspace, identity }: Places): string {
-  for (const [shown, place] of [[WORKSPACE, workspace], [IDENTITY, identity]] as const) {
-    if (path === shown) return place;
-    if (path.startsWith(`${shown}/`)) return place + path.slice(shown.length);
+  // As the gate reads it too.
+  if (!/^[/~]/.test(path)) return path;
+  try {
+    const { area, relative } = placeOf(path, workspace, identity);
+    const base = area === "workspace" ? workspace : identity;
+    return relative === "" ? base : `${base}/${relative}`;
+  } catch {
+    return path;
   }
-  return path;
 }

@@ -98,6 +98,9 @@ describe("what a session is told", () => {
     expect(gateInput("read_file", { path: "/workspaces/x" }, places)).toEqual({ path: "/workspaces/x" });
     expect(gateInput("remember", { name: "a" }, places)).toEqual({ name: "a", path: "/srv/w/memory/a.md" });
     expect(gateInput("exec", null, places)).toEqual({});
+    for (const path of ["/workspace/a/b", "//workspace/a/b", "/./workspace/a/b", "/workspace//a/./b/", "/srv/w/a/b", "//srv/w/a/b"]) expect(gateInput("read_file", { path }, places)).toEqual({ path: "/srv/w/a/b" });
+    for (const path of ["a/./b", "/workspace/../etc", "/etc//passwd"]) expect(gateInput("read_file", { path }, places)).toEqual({ path });
+    expect(gateInput("read_file", { path: "~/a" }, places)).toEqual({ path: "/srv/w/~/a" });
   });
 });
 
