@@ -1,21 +1,18 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { gatewayToken, parseGatewayKey } from "../../sdk/protocol/index.ts";
-import { inProcess, runnerDirectories, specFor, steps } from "../../test/support/runner-stage.ts";
+import { inProcess, RunnerStage, steps } from "../../test/support/runner-stage.ts";
 import { SessionServer } from "../../test/support/session-server.ts";
 import type { JournalStore } from "./journal-store.ts";
-import { createRunner, type Runner, type RunnerOptions } from "./runner.ts";
 import type { RunnerSpec } from "./spec.ts";
 
+let stage: RunnerStage;
 let server: SessionServer;
-let directories: ReturnType<typeof runnerDirectories>;
-const runners: Runner[] = [];
-
-async function runner(options: Partial<RunnerOptions> = {}, spec: Partial<RunnerSpec> = {}): Promise<Runner> {
-  const made = await createRunner({ spec: specFor(server, directories, spec), timings: { backoff_min_ms: 5, backoff_max_ms: 50 }, ...options });
-  runners.push(made);
-  return made;
-}
+beforeEach(async () => {
+  stage = await RunnerStage.start();
+  ({ server } = stage);
+});
+afterEach(async () => expect(await stage.close()).toEqual([]));
 const alive = (pid: number) => {
   try {
     // A zombie has no command line.
@@ -25,20 +22,9 @@ const alive = (pid: number) => {
   }
 };
 
-beforeEach(async () => {
-  server = await SessionServer.start();
-  directories = runnerDirectories();
-});
-afterEach(async () => {
-  for (const made of runners.splice(0)) made.stop("the test is over");
-  await server.stop();
-  directories[Symbol.dispose]();
-  expect(server.faults).toEqual([]);
-});
-
 describe("a task", () => {
   it("runs the agent's process and tells its beginning, its words and its end", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(["delta", "he"], ["text", "hello"], ["result", "done", "talk-1"]));
     expect(await server.ended(run_id)).toMatchObject({ status: "completed", exit_code: 0, result: "done", conversation: "talk-1" });
     const [first] = server.of("run.status", run_id);
@@ -48,7 +34,7 @@ describe("a task", () => {
   });
 
   it("starts the next one as soon as one has ended, in order", async () => {
-    await runner({ adapter: inProcess(async (agent) => agent.emit({ type: "message", data: { text: agent.task.prompt } })) });
+    await stage.runner({ adapter: inProcess(async (agent) => agent.emit({ type: "message", data: { text: agent.task.prompt } })) });
     const tasks = ["a", "b", "c"].map((prompt) => server.task(prompt));
     await server.ended(tasks[2]?.run_id ?? "");
     expect(server.of("message").map(({ text }) => text)).toEqual(["a", "b", "c"]);
@@ -61,7 +47,7 @@ describe("a task", () => {
       [{ needs_key: true }, { code: "key_missing", hint: expect.stringContaining("PATCH") as string }],
     ];
     for (const [spec, error] of cases) {
-      const made = await runner({ journal: "memory" }, spec);
+      const made = await stage.runner({ journal: "memory" }, spec);
       await server.until("it is connected", () => server.connected);
       const { run_id } = server.task("hi");
       expect(await server.ended(run_id)).toMatchObject({ status: "failed", error });
@@ -71,13 +57,13 @@ describe("a task", () => {
       server.ackedCommand = 0;
       await server.until("it is gone", () => !server.connected);
       await server.stop();
-      server = await SessionServer.start();
+      server = stage.server = await SessionServer.start();
     }
   });
 
   it("fails where the session's rules do not parse, rather than run unguarded", async () => {
     server.settings = { edit_mode: "off", rules: [{ verdict: "perhaps" }] } as never;
-    await runner({ adapter: inProcess(async () => {}) });
+    await stage.runner({ adapter: inProcess(async () => {}) });
     const { run_id } = server.task("hi");
     expect(await server.ended(run_id)).toMatchObject({ status: "failed", error: { code: "gate_failed" } });
     server.command({ kind: "settings", settings: { edit_mode: "off", rules: [] } });
@@ -86,15 +72,15 @@ describe("a task", () => {
 
   it("gives the agent the gateway and its token, the session's variables and HOME, and keeps the runner's own to itself", async () => {
     process.env["MARIONETTE_API_URL"] = "http://secret";
-    await runner({}, { env: { COLOUR: "blue" }, gateway: true });
+    await stage.runner({}, { env: { COLOUR: "blue" }, gateway: true });
     const { run_id } = server.task(steps(["env", "MARIONETTE_GATEWAY_URL"], ["env", "COLOUR"], ["env", "HOME"], ["env", "MARIONETTE_API_URL"]));
     await server.ended(run_id);
-    expect(server.of("message", run_id).map(({ text }) => text)).toEqual([expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/gateway$/), "blue", directories.home, "unset"]);
+    expect(server.of("message", run_id).map(({ text }) => text)).toEqual([expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/gateway$/), "blue", stage.directories.home, "unset"]);
     delete process.env["MARIONETTE_API_URL"];
   });
 
   it("fails with the agent's exit code and last words, or the signal that ended it", async () => {
-    await runner();
+    await stage.runner();
     const left = server.task(steps(["stderr", "no more tokens"], ["exit", 7]));
     expect(await server.ended(left.run_id)).toMatchObject({ status: "failed", exit_code: 7, error: { code: "agent_failed", hint: expect.stringContaining("no more tokens") as string } });
     const crashed = server.task(steps(["crash"]));
@@ -102,7 +88,7 @@ describe("a task", () => {
   });
 
   it("ends as canceled when it is interrupted, also where the agent hears nothing", async () => {
-    await runner();
+    await stage.runner();
     const polite = server.task(steps(["text", "here"], ["sleep", 60_000]));
     await server.until("it talks", () => server.of("message", polite.run_id).length > 0);
     server.command({ kind: "task.cancel", run_id: polite.run_id, why: "canceled", grace_seconds: 10 });
@@ -118,14 +104,14 @@ describe("a task", () => {
   });
 
   it("times out by itself where the session cannot say so", async () => {
-    await runner({ adapter: inProcess(({ interrupt }) => new Promise((resolve) => interrupt.addEventListener("abort", () => resolve()))) });
+    await stage.runner({ adapter: inProcess(({ interrupt }) => new Promise((resolve) => interrupt.addEventListener("abort", () => resolve()))) });
     const { run_id } = server.task("long", { timeout_seconds: 1 });
     expect(await server.ended(run_id)).toMatchObject({ status: "timeout", error: { code: "timeout" } });
   });
 
   it("does not run what was canceled while it waited", async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    await runner({ adapter: inProcess(() => promise) });
+    await stage.runner({ adapter: inProcess(() => promise) });
     const first = server.task("first");
     const second = server.task("second");
     server.command({ kind: "task.cancel", run_id: second.run_id, why: "canceled", grace_seconds: 1 });
@@ -136,7 +122,7 @@ describe("a task", () => {
   });
 
   it("leaves nothing of the agent running, not even what has escaped its process group", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(["fork", false], ["fork", true]));
     await server.ended(run_id);
     const children = server.of("message", run_id).map(({ text }) => Number(text.split(" ")[1]));
@@ -145,7 +131,7 @@ describe("a task", () => {
   });
 
   it("hands on what is not UTF-8 as base64, and long lines in pieces or marked", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(["binary"], ["flood", 6_000_000]));
     await server.ended(run_id);
     const logs = server.of("log", run_id);
@@ -159,7 +145,7 @@ describe("a task", () => {
 
   it("loses nothing of an agent that talks faster than the session takes", async () => {
     server.silent = true;
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(["spam", 40_000_000], ["text", "all said"]));
     await server.until("the window is full", () => server.last > 2_000);
     server.silent = false;
@@ -174,7 +160,7 @@ describe("the gate", () => {
   const bash = (command: string) => ["ask", "Bash", { command }] as [string, ...unknown[]];
 
   it("answers low risk itself, asks about the rest, and brings the answer to the agent", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(bash("ls"), bash("touch x"), bash("touch y"), ["result", "end"]));
     const first = await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     expect(first).toMatchObject({ tool: "Bash", summary: "touch x", risk: "medium", call_id: "ask-2" });
@@ -188,7 +174,7 @@ describe("the gate", () => {
   });
 
   it("remembers an approval for the turn or the session, and forgets the turn's", async () => {
-    await runner();
+    await stage.runner();
     const turn = server.task(steps(bash("touch a"), bash("touch b")));
     const asked = await server.until("it asks", () => server.of("permission.requested", turn.run_id)[0]);
     server.command({ kind: "permission.answer", permission_id: asked.permission_id, run_id: turn.run_id, decision: "approved", reason: null, scope: "turn" });
@@ -204,7 +190,7 @@ describe("the gate", () => {
   });
 
   it("takes new rules at once", async () => {
-    await runner();
+    await stage.runner();
     server.command({ kind: "settings", settings: { edit_mode: "off", rules: [{ tool: "Bash", verdict: "deny", reason: "no shell here" }] } });
     const { run_id } = server.task(steps(bash("ls")));
     await server.ended(run_id);
@@ -212,7 +198,7 @@ describe("the gate", () => {
   });
 
   it("waits through a lost link and gives the answer that came meanwhile", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(bash("touch x")));
     const asked = await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     server.cut();
@@ -223,7 +209,7 @@ describe("the gate", () => {
   });
 
   it("takes back its questions when the task is canceled", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(bash("touch x")));
     const { permission_id } = await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     server.command({ kind: "task.cancel", run_id, why: "canceled", grace_seconds: 5 });
@@ -234,7 +220,7 @@ describe("the gate", () => {
   });
 
   it("asks about hundreds of calls at once", async () => {
-    await runner({ adapter: inProcess(async (agent) => {
+    await stage.runner({ adapter: inProcess(async (agent) => {
       const answers = await Promise.all(Array.from({ length: 500 }, (_, i) => agent.gate({ tool: "Bash", input: { command: `touch ${i}` }, call_id: `c${i}` })));
       await agent.emit({ type: "message", data: { text: String(answers.filter(({ allow }) => allow).length) } });
     }) });
@@ -248,7 +234,7 @@ describe("the gate", () => {
 
 describe("a runner's death and return", () => {
   it("reports the run as lost, leaves its questions to whoever goes on, kills what is left, and goes on", async () => {
-    const first = await runner();
+    const first = await stage.runner();
     const { run_id } = server.task(steps(["fork", true], ["ask", "Bash", { command: "touch x" }]), { conversation: "kept" });
     await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     const child = Number(server.of("message", run_id)[0]?.text.split(" ")[1]);
@@ -256,7 +242,7 @@ describe("a runner's death and return", () => {
     first.kill();
     await server.until("the link is down", () => !server.connected);
     expect(alive(child)).toBe(true);
-    await runner();
+    await stage.runner();
     expect(await server.ended(run_id)).toMatchObject({ status: "lost", error: { code: "runner_lost" }, conversation: "kept" });
     expect(server.of("permission.withdrawn", run_id)).toEqual([]);
     expect([child, agent].filter(alive)).toEqual([]);
@@ -267,7 +253,7 @@ describe("a runner's death and return", () => {
   it("sends what the session had not acknowledged, and nothing twice", async () => {
     server.silent = true;
     const told = Array.from({ length: 2_000 }, (_, i) => `line ${i}`);
-    const first = await runner({ adapter: inProcess(async (agent) => {
+    const first = await stage.runner({ adapter: inProcess(async (agent) => {
       for (const text of told) await agent.emit({ type: "log", data: { stream: "stdout", text } });
       await new Promise((resolve) => agent.interrupt.addEventListener("abort", resolve));
     }) });
@@ -276,7 +262,7 @@ describe("a runner's death and return", () => {
     first.kill();
     await server.until("the link is down", () => !server.connected);
     server.silent = false;
-    await runner();
+    await stage.runner();
     await server.ended(run_id);
     const texts = server.of("log", run_id).map(({ text }) => text);
     expect(texts).toEqual(told.slice(0, texts.length));
@@ -285,13 +271,13 @@ describe("a runner's death and return", () => {
 
   it("begins a task that it had received and not begun", async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const first = await runner({ adapter: inProcess(() => promise) });
+    const first = await stage.runner({ adapter: inProcess(() => promise) });
     const one = server.task("one");
     const two = server.task("two");
     await server.until("both are acknowledged", () => server.ackedCommand === 2);
     first.kill();
     await server.until("the link is down", () => !server.connected);
-    await runner({ adapter: inProcess(async () => ({ result: "second life" })) });
+    await stage.runner({ adapter: inProcess(async () => ({ result: "second life" })) });
     expect(await server.ended(two.run_id)).toMatchObject({ status: "completed", result: "second life" });
     expect(await server.ended(one.run_id)).toMatchObject({ status: "lost" });
     resolve();
@@ -300,7 +286,7 @@ describe("a runner's death and return", () => {
 
 describe("an orderly stop", () => {
   it("sends the rest, closes with `stopped`, and ends", async () => {
-    const made = await runner();
+    const made = await stage.runner();
     await server.ended(server.task(steps(["text", "bye"])).run_id);
     server.command({ kind: "stop", reason: "released" });
     expect(await made.ended).toMatchObject({ kind: "stopped" });
@@ -309,7 +295,7 @@ describe("an orderly stop", () => {
   });
 
   it("tells the run under way as lost when the host goes", async () => {
-    const made = await runner();
+    const made = await stage.runner();
     const { run_id } = server.task(steps(["text", "here"], ["sleep", 60_000]));
     await server.until("it talks", () => server.of("message", run_id).length > 0);
     made.stop("the host stops");
@@ -325,7 +311,7 @@ describe("a full disk", () => {
     const write = () => {
       if (full) throw error;
     };
-    await runner({
+    await stage.runner({
       journal: { size: 0, load: () => [], append: write, replace: write, truncate: () => {}, close: () => {} },
       adapter: inProcess(async (agent) => {
         await agent.emit({ type: "message", data: { text: "begun" } });
@@ -360,7 +346,7 @@ describe("a runner that dies while its disk is full", () => {
       for (let n = 0; n < 20; n++) await agent.emit({ type: "message", data: { text: `${agent.task.prompt} ${n}` } });
       if (agent.task.prompt === "long") await new Promise((resolve) => agent.interrupt.addEventListener("abort", resolve));
     });
-    const first = await runner({ journal: store(), adapter });
+    const first = await stage.runner({ journal: store(), adapter });
     const { run_id } = server.task("long");
     await server.until("it runs", () => server.of("message", run_id).length === 20);
     full = true;
@@ -370,7 +356,7 @@ describe("a runner that dies while its disk is full", () => {
     first.kill();
     full = false;
     await server.until("it is gone", () => !server.connected);
-    await runner({ journal: store(), adapter });
+    await stage.runner({ journal: store(), adapter });
     const next = server.task("short");
     expect(await server.ended(next.run_id)).toMatchObject({ status: "completed" });
     expect(server.of("message", next.run_id)).toHaveLength(20);
@@ -378,7 +364,7 @@ describe("a runner that dies while its disk is full", () => {
 });
 
 it("gives the agent a key that is not the runner's own, and nothing where there is no gateway", async () => {
-  await runner({}, { gateway: true });
+  await stage.runner({}, { gateway: true });
   const { run_id } = server.task(steps(["env", "ANTHROPIC_API_KEY"], ["env", "OPENAI_BASE_URL"]));
   await server.ended(run_id);
   const [key = "", base] = server.of("message", run_id).map(({ text }) => text);

@@ -1,35 +1,22 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { newChildId } from "../../sdk/protocol/index.ts";
-import { inProcess, runnerDirectories, specFor, steps } from "../../test/support/runner-stage.ts";
-import { SessionServer } from "../../test/support/session-server.ts";
-import { createRunner, type Runner, type RunnerOptions } from "./runner.ts";
+import { inProcess, RunnerStage, steps } from "../../test/support/runner-stage.ts";
+import type { SessionServer } from "../../test/support/session-server.ts";
 
+let stage: RunnerStage;
 let server: SessionServer;
-let directories: ReturnType<typeof runnerDirectories>;
-const runners: Runner[] = [];
-
-async function runner(options: Partial<RunnerOptions> = {}): Promise<Runner> {
-  const made = await createRunner({ spec: specFor(server, directories), timings: { backoff_min_ms: 5, backoff_max_ms: 50 }, ...options });
-  runners.push(made);
-  return made;
-}
 beforeEach(async () => {
-  server = await SessionServer.start();
-  directories = runnerDirectories();
+  stage = await RunnerStage.start();
+  ({ server } = stage);
 });
-afterEach(async () => {
-  for (const made of runners.splice(0)) made.stop("the test is over");
-  await server.stop();
-  directories[Symbol.dispose]();
-  expect(server.faults).toEqual([]);
-});
+afterEach(async () => expect(await stage.close()).toEqual([]));
 
 describe("a suspension", () => {
   const capsuleOf = () => newChildId("capsule", server.session_id, Date.now());
   const failed = (capsule_id: string) => server.until("the capsule is answered", () => server.of("workspace.sync_failed").find((data) => data.capsule_id === capsule_id));
 
   it("ends the agent where it stands: its run is suspended, its question still waits, and its conversation is told", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(["ask", "Bash", { command: "touch x" }]), { conversation: "kept" });
     const { permission_id } = await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     const capsule_id = capsuleOf();
@@ -46,7 +33,7 @@ describe("a suspension", () => {
   });
 
   it("gives a run that waits for its turn the answer to what it carries", async () => {
-    await runner();
+    await stage.runner();
     const first = server.task(steps(["ask", "Bash", { command: "touch first" }]));
     const { permission_id } = await server.until("the first asks", () => server.of("permission.requested", first.run_id)[0]);
     const carried = newChildId("permission", server.session_id, Date.now());
@@ -59,19 +46,19 @@ describe("a suspension", () => {
   });
 
   it("leaves the agent alone where its memory is kept", async () => {
-    await runner();
+    await stage.runner();
     const { run_id } = server.task(steps(["ask", "Bash", { command: "touch x" }]));
     const { permission_id } = await server.until("it asks", () => server.of("permission.requested", run_id)[0]);
     const capsule_id = capsuleOf();
     server.command({ kind: "capsule", capsule_id, why: "suspend", stop_agent: false });
     await failed(capsule_id);
-    runners.at(-1)?.woken();
+    stage.runners.at(-1)?.woken();
     server.command({ kind: "permission.answer", permission_id, run_id, decision: "approved", reason: null, scope: "once" });
     expect(await server.ended(run_id)).toMatchObject({ status: "completed" });
   });
 
   it("is answered also by the runner's next life", async () => {
-    const first = await runner({ adapter: inProcess(() => new Promise(() => {})) });
+    const first = await stage.runner({ adapter: inProcess(() => new Promise(() => {})) });
     const { run_id } = server.task("hang");
     await server.until("it runs", () => server.of("run.status", run_id).length > 0);
     server.silent = true;
@@ -81,7 +68,7 @@ describe("a suspension", () => {
     first.kill();
     await server.until("the link is down", () => !server.connected);
     server.silent = false;
-    await runner();
+    await stage.runner();
     expect(await failed(capsule_id)).toMatchObject({ why: "suspend" });
   });
 });

@@ -5,7 +5,8 @@ import { join, resolve } from "node:path";
 import { tmpdir } from "node:os";
 import type { Adapter, AdapterContext, AdapterOutcome } from "../../agent/adapters/adapter.ts";
 import type { RunnerSpec } from "../../agent/runner/spec.ts";
-import type { SessionServer } from "./session-server.ts";
+import { createRunner, type Runner, type RunnerOptions } from "../../agent/runner/runner.ts";
+import { SessionServer } from "./session-server.ts";
 
 export const SCRIPTED_AGENT = resolve(import.meta.dirname, "scripted-agent.ts");
 
@@ -24,6 +25,33 @@ export function specFor(server: SessionServer, directories: { workspace: string;
     agent_name: "scripted", model: null, env: {}, keep_raw: true, needs_key: false,
     workspace: directories.workspace, home: directories.home, state: directories.state, ...more,
   };
+}
+
+/** A session's server, and the runners that one test starts for it. */
+export class RunnerStage {
+  readonly runners: Runner[] = [];
+  readonly directories = runnerDirectories();
+  server: SessionServer;
+
+  private constructor(server: SessionServer) {
+    this.server = server;
+  }
+  static async start(): Promise<RunnerStage> {
+    return new RunnerStage(await SessionServer.start());
+  }
+  /** A runner that connects anew without long pauses. */
+  async runner(options: Partial<RunnerOptions> = {}, spec: Partial<RunnerSpec> = {}): Promise<Runner> {
+    const made = await createRunner({ spec: specFor(this.server, this.directories, spec), timings: { backoff_min_ms: 5, backoff_max_ms: 50 }, ...options });
+    this.runners.push(made);
+    return made;
+  }
+  /** Ends it all; what the server has found wrong with the runners' frames. */
+  async close(): Promise<SessionServer["faults"]> {
+    for (const made of this.runners) made.stop("the test is over");
+    await this.server.stop();
+    this.directories[Symbol.dispose]();
+    return this.server.faults;
+  }
 }
 
 /** An agent that is a function. */
