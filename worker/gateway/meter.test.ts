@@ -207,4 +207,5 @@ it("a cell of a table is no formula", () => {
   const row = { key: '=cmd|"x"', requests: 1, failed_requests: 0, unpriced_requests: 0, estimated_requests: 0, input_tokens: 1, output_tokens: 1, cache_read_tokens: 0, cache_write_tokens: 0, reasoning_tokens: 0, cost_usd: 0.5, cache_hit_rate: null, median_duration_ms: null, median_ttft_ms: null };
   const { key: _, ...total } = row;
   expect(usageCsv({ group_by: "label:team", from: null, to: null, rows: [row], total }).split("\r\n")[1]).toMatch(/^"'=cmd\|""x""",1,/);
+  for (const [key, cell] of [["＝1+1", "'＝1+1"], ["a;=1+1", '"a;=1+1"'], ["\t=1", '"\'\t=1"'], ["ordinary", "ordinary"]] as const) expect(usageCsv({ group_by: "model", from: null, to: null, rows: [{ ...row, key }], total }).split("\r\n")[1]).toMatch(new RegExp(`^${RegExp.escape(cell)},1,`));
 });

@@ -7,12 +7,12 @@ const COLUMNS = [
   "median_duration_ms", "median_ttft_ms",
 ] as const satisfies readonly (keyof UsageRow)[];
 
-/** A cell; what a spreadsheet would take for a formula is marked as text. */
+/** A cell; what a spreadsheet would take for a formula (in some languages also in wide signs) is marked as text, and semicolons and tabs, which some cut at, are quoted. */
 function cell(value: string | number | null): string {
   if (value === null) return "";
   if (typeof value === "number") return String(value);
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const text = /^[=+\-@\t\r\n＝＋－＠]/.test(value) ? `'${value}` : value;
+  return /[",;\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 export function usageCsv({ group_by, rows, total }: UsageReport): string {
