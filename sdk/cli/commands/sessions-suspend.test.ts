@@ -39,6 +39,16 @@ describe("mctl sessions", () => {
     expect((await run("sessions", "suspend", id, "--strategy", "sleep")).err).toContain("--strategy cannot be 'sleep'");
   });
 
+  it("says what a resume waits for", async () => {
+    const session = api.sessions.get(id);
+    if (!session) expect.unreachable();
+    Object.defineProperty(session, "status", { enumerable: true, get: () => "resuming", set: () => {} });
+    for (const reason of [null, "no host in pool 'default' is\nonline"]) api.emit(session, "session.status", { status: "resuming", reason });
+    api.emit(session, "session.status", { status: "active", reason: null });
+    expect((await run("sessions", "resume", id, "--wait")).err).toBe("Waits: no host in pool 'default' is online\n");
+    expect((await run("sessions", "resume", id, "--wait", "-o", "json")).err).toBe("");
+  });
+
   const capsuleOf = (more: Partial<Capsule> = {}, files = 12): Capsule => ({
     id: newChildId("capsule", id, 1), session_id: id, tenant_id: newId("tenant", 1), seq: 42, task_id: null, run_id: null, why: "suspend", workspace_id: newId("workspace", 1),
     workspace: { manifest_id: newId("manifest", 1), files, bytes: 2_048, sent_bytes: 10 }, state: null, torn: false, left_out: [], agent: "example", model: null, conversation: null, env_names: [], pending_permissions: [], created_at: new Date(1).toISOString(), ...more,

@@ -6,19 +6,23 @@ import { defineCommand } from "../command.ts";
 import type { Context } from "../context.ts";
 import { EXIT, UserError } from "../io.ts";
 import { choice, flag, text } from "../option.ts";
+import { oneLine } from "../output/terminal.ts";
 import { capsuleColumns, capsuleFields, sessionFields } from "../output/views.ts";
 import { modelKey, modelKeyOptions } from "./input.ts";
 import { listOptions, printList } from "./listing.ts";
 
 const SESSION = { name: "session", summary: "id of the session (sess_…)" } as const;
 
-/** Follows the session until it has one of these states, or has ended; says on stderr what a resume kept and lost. */
+/** Follows the session until it has one of these states, or has ended; says on stderr what a resume waits for, and what it kept and lost. */
 async function waitFor(context: Context, session: Session, wanted: readonly SessionStatus[]): Promise<Session> {
   const { sessions } = context.client;
   const after = session.last_seq;
   if (!wanted.includes(session.status)) {
     for await (const event of sessions.events(session.id, { after, follow: true, types: ["session.status"] })) {
-      if (event.type === "session.status" && (wanted.includes(event.data.status) || event.data.status === "terminated")) break;
+      if (event.type !== "session.status") continue;
+      const { status, reason } = event.data;
+      if (wanted.includes(status) || status === "terminated") break;
+      if (status === "resuming" && reason !== null && !context.out.structured) context.out.note(`Waits: ${oneLine(reason)}`);
     }
   }
   if (!context.out.structured) {
