@@ -44,8 +44,10 @@ export class CapsuleApi {
     if (found) return ok(found);
     const points = capsules.list(NAMED_POINTS).map(({ id, seq, task_id, created_at }) => ({ capsule_id: id, seq, task_id, created_at }));
     const asked = capsule_id !== undefined ? `capsule ${capsule_id} is gone` : task_id !== undefined ? "no capsule was kept of that task's end" : `no capsule stands for event ${seq ?? log.last} or before`;
-    const [first] = points;
-    return fail("conflict", `${asked}; ${first ? `${points.length === 1 ? "one point is" : `${points.length} points are`} there, the latest at event ${first.seq}` : "the session has no capsule yet: one is taken at every task's end"}`, { details: { points } });
+    const [latest] = points;
+    if (!latest) return fail("conflict", `${asked}; the session has no capsule yet: one is taken at every task's end`, { details: { points } });
+    const there = capsules.count === 1 ? "one point is" : `${capsules.count} points are`;
+    return fail("conflict", `${asked}; ${there} there, the latest at event ${latest.seq}`, { details: { points }, hint: `\`mctl sessions capsules ${this.#engine.state.session?.id}\` lists them` });
   }
 
   /** The point, and the options of this session, for one that goes on from it. */
