@@ -2,6 +2,7 @@
 
 import type { Event, EventData } from "../../protocol/index.ts";
 import { riskStyle, styleOf, usageText } from "../output/views.ts";
+import { size } from "../output/table.ts";
 import { neutralise, Neutraliser, oneLine, type Paint } from "../output/terminal.ts";
 
 export interface RenderSettings {
@@ -31,6 +32,7 @@ export class Renderer {
   #streamed = false;
   #lineOpen = false;
   #waiting: string | null = null;
+  #receipt: string | null = null;
   constructor(settings: RenderSettings) {
     this.#set = settings;
     this.#text = new Neutraliser(settings.colour);
@@ -119,10 +121,22 @@ export class Renderer {
         else if (this.#set.verbose || status !== "completed") this.#note(paint(styleOf(status) ?? "dim", `■ task ${status}${reason ? `: ${oneLine(reason)}` : ""}`));
         return;
       }
-      case "session.status":
-        if (event.data.status === "pending") return this.#wait(event.data.reason);
-        if (event.data.status === "terminated" || this.#set.verbose) this.#note(paint("dim", `session ${event.data.status}${event.data.reason ? `: ${oneLine(event.data.reason)}` : ""}`));
+      case "session.status": {
+        const { status, reason } = event.data;
+        if (status === "pending" || (status === "resuming" && reason !== null)) return this.#wait(reason);
+        if (status === "suspended" || status === "terminated" || this.#set.verbose) this.#note(paint("dim", `session ${status}${reason ? `: ${oneLine(reason)}` : ""}`));
         return;
+      }
+      case "session.receipt":
+        this.#receipt = event.data.text;
+        return this.#lines(event.data.text, "", Infinity, (line) => paint("dim", line));
+      case "workspace.synced":
+        if (this.#set.verbose) this.#note(paint("dim", `files kept: ${event.data.workspace.files}, ${size(event.data.workspace.bytes)}, in ${event.data.capsule_id}`));
+        return;
+      case "workspace.sync_failed":
+        return this.#failure("the workspace was not saved", event.data.error);
+      case "workspace.restore_failed":
+        return this.#failure("the workspace was not restored", event.data.error);
       case "schedule.run": {
         const { status, by, reason, due_at } = event.data;
         const words = { started: by ? `run by ${oneLine(by)}` : `run of ${due_at ?? "now"}`, caught_up: "catches up", skipped: `skipped the run of ${due_at ?? "now"}`, stopped: "stopped" }[status];
@@ -156,6 +170,8 @@ export class Renderer {
   }
 
   #log({ stream, text, encoding, truncated }: EventData<"log">): void {
+    // The agent is told the same words with its next task.
+    if (stream === "system" && text === this.#receipt) return;
     if (encoding === "base64") this.#note(this.#set.paint("dim", `[${Math.floor((text.length * 3) / 4)} bytes of binary ${stream}]`));
     else if (stream === "stdout") {
       this.#stream(text);

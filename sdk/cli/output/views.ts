@@ -105,7 +105,7 @@ export const hostColumns: readonly Column<Host>[] = [
   { title: "RUNNERS", value: (h) => `${h.runners}/${h.max_runners}`, right: true }, { title: "PROVIDERS", value: (h) => available(h.providers) }, { title: "AGENTS", value: (h) => available(h.agents), max: 40 },
   { title: "SYSTEM", value: (h) => `${h.os}/${h.arch}, ${h.cpus} CPU, ${size(h.memory_mb * 1_048_576)}`, wide: true },
   { title: "VERSION", value: (h) => h.version, wide: true }, { title: "LABELS", value: (h) => labels(h.labels), wide: true },
-  { title: "SEEN", value: (h, now) => age(h.last_seen_at, now), right: true },
+  { title: "SEEN", value: (h, now) => (h.status === "offline" ? age(h.last_seen_at, now) : "now"), right: true },
 ];
 function available(things: readonly { name: string; available: boolean }[]): string {
   return things.filter((thing) => thing.available).map((thing) => thing.name).join(",");
