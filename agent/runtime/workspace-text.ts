@@ -30,11 +30,13 @@ export async function listEntries(workspace: AgentWorkspace, path: string): Prom
   }
 }
 
-/** Without the beginning of a character at the end. */
-function withoutHalf(bytes: Uint8Array): Uint8Array {
+/** UTF-8 without the beginning of a character at its end. */
+export function withoutHalf(bytes: Uint8Array): Uint8Array {
   for (let back = 0; back < 4 && back < bytes.length; back++) {
     const byte = bytes[bytes.length - 1 - back] ?? 0;
-    if ((byte & 0b1100_0000) !== 0b1000_0000) return byte >= 0b1100_0000 ? bytes.subarray(0, bytes.length - 1 - back) : bytes;
+    if ((byte & 0b1100_0000) === 0b1000_0000) continue;
+    const whole = byte >= 0b1111_0000 ? 4 : byte >= 0b1110_0000 ? 3 : byte >= 0b1100_0000 ? 2 : 1;
+    return back + 1 < whole ? bytes.subarray(0, bytes.length - 1 - back) : bytes;
   }
   return bytes;
 }

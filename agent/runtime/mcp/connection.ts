@@ -5,7 +5,8 @@ import type { SecretValue } from "../sandbox/contracts.ts";
 import { McpServerError, type HttpServer, type McpServerOptions, type StdioServer } from "./options.ts";
 
 const STDERR_CHARS = 500;
-const CONNECT_MS = 20_000;
+/** Until a server has begun, and then until it has said its tools. */
+export const CONNECT_MS = 20_000;
 
 interface Live {
   client: Client;

@@ -2,7 +2,7 @@
 
 import { HeadTail, clipped } from "../tools/bounded.ts";
 import { toolFromJsonSchema, type JsonSchema, type Tool, type ToolContext, type ToolPart, type ToolResult } from "../tool.ts";
-import { McpConnection } from "./connection.ts";
+import { CONNECT_MS, McpConnection } from "./connection.ts";
 import type { McpServerOptions } from "./options.ts";
 
 const CALL_MS = 120_000;
@@ -27,7 +27,7 @@ export interface McpTools {
  */
 export async function fromMcpServer(options: McpServerOptions): Promise<McpTools> {
   const connection = new McpConnection(options);
-  const { connectTimeoutMs, callTimeoutMs = CALL_MS } = options;
+  const { connectTimeoutMs = CONNECT_MS, callTimeoutMs = CALL_MS } = options;
   try {
     const warnings: string[] = [];
     const listed = await connection.use(async (client) => {
@@ -35,7 +35,7 @@ export async function fromMcpServer(options: McpServerOptions): Promise<McpTools
       const all: Listed[] = [];
       let cursor: string | undefined;
       for (let page = 0; page < MAX_PAGES; page++) {
-        const { tools, nextCursor } = await client.listTools(cursor === undefined ? undefined : { cursor }, connectTimeoutMs === undefined ? {} : { timeout: connectTimeoutMs });
+        const { tools, nextCursor } = await client.listTools(cursor === undefined ? undefined : { cursor }, { timeout: connectTimeoutMs });
         all.push(...tools);
         cursor = nextCursor;
         if (cursor === undefined || all.length > MAX_TOOLS) break;

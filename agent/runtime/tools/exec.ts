@@ -2,6 +2,7 @@
 
 import * as z from "zod";
 import type { AgentWorkspace, JobStatus } from "../sandbox/contracts.ts";
+import { withoutHalf } from "../workspace-text.ts";
 import { toolFromZod, type Tool, type ToolContext, type ToolResult } from "../tool.ts";
 import { HeadTail } from "./bounded.ts";
 
@@ -82,8 +83,12 @@ function outputTool(workspace: AgentWorkspace): Tool {
         await new Promise((resolve) => setTimeout(resolve, Math.min(LOOK_MS, left)));
         read = await workspace.readJob(id, { offset, length: JOB_PIECE });
       }
-      const text = new TextDecoder().decode(read.bytes);
-      const more = read.next_offset < read.size ? `; more from offset ${read.next_offset}` : read.state === "running" ? `; read on from offset ${read.next_offset}` : "";
+      const goesOn = read.next_offset < read.size || read.state === "running";
+      // A character that is not whole yet belongs to the next piece.
+      const shown = goesOn ? withoutHalf(read.bytes) : read.bytes;
+      const text = new TextDecoder().decode(shown);
+      const next = offset + shown.byteLength;
+      const more = next < read.size ? `; more from offset ${next}` : goesOn ? `; read on from offset ${next}` : "";
       return `${text}${text === "" || text.endsWith("\n") ? "" : "\n"}[${state(read)}${more}]`;
     },
   });

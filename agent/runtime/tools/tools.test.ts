@@ -84,6 +84,15 @@ describe("exec", () => {
     expect(await text("exec_output", { job_id: id, wait_seconds: 10 })).toBe("up\n[running; read on from offset 3]");
     expect(await text("exec_output", {})).toContain(`${id}: running`);
     expect(await text("exec_kill", { job_id: id })).toContain("ended");
+    // Pieces end where characters do, and an end that never becomes one is shown with the job's.
+    const smile = /job_[0-9a-f]{12}/.exec(await text("exec", { command: `i=0; while [ $i -lt 9000 ]; do printf 'é😀'; i=$((i+1)); done; printf 'é\\342\\202'`, background: true }))?.[0] ?? "";
+    let said = "";
+    for (let next: string | undefined = "0"; next !== undefined; ) {
+      const answer = await text("exec_output", { job_id: smile, offset: Number(next), wait_seconds: 10 });
+      said += answer.slice(0, answer.lastIndexOf("["));
+      next = /(?:more|read on) from offset (\d+)\]$/.exec(answer)?.[1];
+    }
+    expect(said.replaceAll("\n", "")).toBe(`${"é😀".repeat(9_000)}é\ufffd`);
     expect(await text("exec_output", { job_id: "job_none" })).toContain("no background job");
   });
 });
