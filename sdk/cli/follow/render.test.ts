@@ -18,7 +18,7 @@ function shown(verbose: boolean, ...events: { [T in EventType]: [T, EventData<T>
 
 describe("a session's log", () => {
   it("says when it is suspended and why, what a resume waits for, and what that kept and lost, once", () => {
-    const receipt = { capsule_id, strategy: "pause", from_host_id: null, to_host_id: null, survived: [], lost: [], text: "This session was suspended and has been resumed.\nLost:\n- network connections" } as const;
+    const receipt: EventData<"session.receipt"> = { capsule_id, strategy: "pause", from_host_id: null, to_host_id: null, survived: [], lost: [], text: "This session was suspended and has been resumed.\nLost:\n- network connections" };
     const text = shown(false,
       ["session.status", { status: "suspending", reason: "nothing to do for 900 s" }], ["session.status", { status: "suspended", reason: "nothing to do for\n900 s" }],
       ["session.status", { status: "resuming", reason: null }], ["session.status", { status: "resuming", reason: "no host is online" }], ["session.status", { status: "active", reason: null }],
