@@ -104,6 +104,24 @@ for (const kind of ["disk", "r2", "s3"] as const) {
       expect((await mctl("workspaces", "get", id)).code).toBe(1);
     });
 
+    it.runIf(process.platform === "linux")("show names that are no UTF-8 in a spelling by which they are read", async () => {
+      const mctl = mctlOf(stack);
+      const root = join(dir, `odd-${kind}`);
+      const odd = (...names: (string | number)[]) => Buffer.concat([`${root}/`, ...names].map((name) => (typeof name === "number" ? Buffer.of(name) : Buffer.from(name))));
+      await mkdir(root);
+      await mkdir(odd("ü", 0xff));
+      await writeFile(odd("ü", 0xff, "/a.txt"), "deep\n");
+      await writeFile(odd("bad", 0xfe), "bytes\n");
+      await writeFile(join(root, "bad\\xfe.txt"), "text\n");
+      const id = (await mctl("workspaces", "create", "-q")).out.trim();
+      expect(await mctl("workspaces", "push", id, root)).toMatchObject({ code: 0 });
+      expect((await mctl("workspaces", "ls", id, "-q")).out.split("\n").filter(Boolean).sort()).toEqual(["\\xc3\\xbc\\xff", "bad\\xfe", "bad\\xfe.txt"]);
+      expect((await mctl("workspaces", "ls", id, "\\xc3\\xbc\\xff", "-q")).out).toBe("\\xc3\\xbc\\xff/a.txt\n");
+      for (const [path, text] of [["bad\\xfe", "bytes"], ["bad\\xfe.txt", "text"], ["\\xc3\\xbc\\xff/a.txt", "deep"]] as const) expect(await mctl("workspaces", "cat", id, path)).toMatchObject({ code: 0, out: `${text}\n` });
+      expect((await mctl("workspaces", "cat", id, "bad\\xfd")).code).toBe(1);
+      expect((await mctl("workspaces", "ls", id, "bad\\xfe")).code).toBe(1);
+    });
+
     it("stand among the lists with the sessions that made them", async () => {
       const client = new Marionette({ url: stack.url, apiKey: stack.apiKey });
       const session = await client.sessions.create({ agent: "claude", retention_days: 3 });

@@ -4,7 +4,7 @@ import { zstdDecompressSync } from "node:zlib";
 import { Failure, type FileEntry as Listed, type ManifestChange } from "../../sdk/protocol/index.ts";
 import { diffManifests } from "../../sdk/protocol/manifest-diff.ts";
 import { MAX_CHUNK_BYTES, type FileEntry, type ManifestChunk, type ManifestEntry } from "../../sdk/protocol/manifest.ts";
-import { showPath, utf8ToBytes } from "../../sdk/protocol/tree-path.ts";
+import { bytesToUtf8, showPath, utf8ToBytes, type ByteString } from "../../sdk/protocol/tree-path.ts";
 import { getChunk, getManifest, type Bytes } from "./bytes.ts";
 import { readManifest } from "./manifest-lines.ts";
 
@@ -20,32 +20,40 @@ function normal(path: string): string {
   return parts.join("/");
 }
 
+/** Whether a path of the manifest is the one that was asked for; what is no UTF-8 is asked for as it is shown. */
+function matching(asked: string): (path: ByteString) => boolean {
+  const exact = utf8ToBytes(asked);
+  if (!asked.includes("\\x")) return (path) => path === exact;
+  return (path) => path === exact || (bytesToUtf8(path) === null && showPath(path) === asked);
+}
+
 function listed(entry: ManifestEntry, path: string): Listed {
   return { name: path.split("/").at(-1) ?? path, path, kind: entry.type, size: entry.type === "file" ? entry.size : 0, modified_at: new Date(entry.mtime / 1_000).toISOString() };
 }
 
 /** What a directory of a manifest holds. Throws `not_found` where it is none. */
 export async function listTree(bytes: Bytes, workspaceId: string, manifestId: string, asked: string): Promise<Listed[]> {
-  const path = utf8ToBytes(normal(asked));
-  const prefix = path === "" ? "" : `${path}/`;
+  const path = normal(asked);
+  const matches = matching(path);
   const items: Listed[] = [];
-  let there = path === "";
+  // What is in a directory comes after it.
+  let prefix = path === "" ? "" : null;
   await readManifest(await getManifest(bytes, { scopes: [workspaceId] }, manifestId), { outsideLinks: "keep" }, (line) => {
     if (!("entry" in line)) return;
-    if (line.path === path && line.entry.type === "directory") there = true;
-    if (!line.path.startsWith(prefix) || line.path.length === prefix.length || line.path.indexOf("/", prefix.length) >= 0 || items.length >= MAX_LISTED) return;
+    if (prefix === null && line.entry.type === "directory" && matches(line.path)) prefix = `${line.path}/`;
+    if (prefix === null || !line.path.startsWith(prefix) || line.path.length === prefix.length || line.path.indexOf("/", prefix.length) >= 0 || items.length >= MAX_LISTED) return;
     items.push(listed(line.entry, showPath(line.path)));
   });
-  if (!there) throw new Failure("not_found", "No directory of that path in this manifest", { details: { path: asked } });
+  if (prefix === null) throw new Failure("not_found", "No directory of that path in this manifest", { details: { path: asked } });
   return items;
 }
 
 /** A file of a manifest, and its bytes as a stream that holds one chunk at a time. */
 export async function readTree(bytes: Bytes, workspaceId: string, manifestId: string, asked: string): Promise<{ entry: FileEntry; body: ReadableStream<Uint8Array> }> {
-  const path = utf8ToBytes(normal(asked));
+  const matches = matching(normal(asked));
   const found: { entry: ManifestEntry | null } = { entry: null };
   const { check } = await readManifest(await getManifest(bytes, { scopes: [workspaceId] }, manifestId), { outsideLinks: "keep" }, (line) => {
-    if ("entry" in line && line.path === path) found.entry = line.entry;
+    if ("entry" in line && matches(line.path)) found.entry ??= line.entry;
   });
   const { entry } = found;
   if (entry === null) throw new Failure("not_found", "No file of that path in this manifest", { details: { path: asked } });
