@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { acpScript, type AcpStep } from "../../test/support/acp-agent.ts";
@@ -53,6 +54,16 @@ describe("acp against an agent made with the official library", { timeout: 30_00
     expect(said.match(/outside the workspace/g)).toHaveLength(2);
     expect(existsSync("/var/tmp/outside.txt")).toBe(false);
     expect(existsSync("/etc/out.txt")).toBe(false);
+  });
+
+  it("is held by no pipe in the workspace, for reading or writing", async () => {
+    const task = on([{ read: "pipe" }, { edit: "pipe", content: "x" }, { edit: "big.txt", content: "now small" }, { say: "done" }]);
+    execFileSync("mkfifo", [join(task.workspace, "pipe")]);
+    writeFileSync(join(task.workspace, "big.txt"), "x\n".repeat(9_000_000));
+    expect(await acp.run(task.context)).toMatchObject({ status: "completed" });
+    expect(JSON.stringify(task.events).match(/pipe is not a file/g)?.length).toBeGreaterThanOrEqual(2);
+    expect(task.of("file.changed")).toMatchObject([{ path: "big.txt", change: "modified" }]);
+    expect(readFileSync(join(task.workspace, "big.txt"), "utf8")).toBe("now small");
   });
 
   it("refuses a write where the gate does", async () => {
