@@ -209,7 +209,8 @@ describe("createAgent", () => {
   });
 
   it("keeps to its filter, and lets the runtime's layer be replaced whole", async () => {
-    const { tools, systemPrompt } = await create({ toolFilter: ["read_file", "grep"], runtimePrompt: "Only this." });
+    const { tools, systemPrompt, warnings } = await create({ toolFilter: ["read_file", "grep", "raed_file", "task"], runtimePrompt: "Only this." });
+    expect(warnings).toMatchObject([{ code: "tool", message: expect.stringContaining("names tools that there are not: raed_file; there are exec") as string }]);
     expect(tools.map(({ name }) => name)).toEqual(["read_file", "grep"]);
     expect(systemPrompt.startsWith("Only this.\n\n# This agent")).toBe(true);
     const { agent } = await create({ toolFilter: (name) => name !== "exec" });

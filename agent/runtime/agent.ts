@@ -89,7 +89,10 @@ export async function createAgent(options: CreateAgentOptions): Promise<CreatedA
   const warn = (code: WarningCode) => (message: string) => void warnings.push({ type: "warning", code, message });
   await Promise.all([prepared(open, definition, options, warn("seeding")), open.image.hydrate(imageOf(definition, options.secrets))]);
   const { workspace } = open;
-  const base = withoutDoubles([...createTools({ workspace, ...(options.search && { search: options.search }) }), ...skillTools(workspace), ...(options.mcp ?? []).flatMap(({ tools }) => tools), ...(options.tools ?? [])]).filter(({ name }) => passes(options.toolFilter, name));
+  const all = withoutDoubles([...createTools({ workspace, ...(options.search && { search: options.search }) }), ...skillTools(workspace), ...(options.mcp ?? []).flatMap(({ tools }) => tools), ...(options.tools ?? [])]);
+  const base = all.filter(({ name }) => passes(options.toolFilter, name));
+  const unknown = Array.isArray(options.toolFilter) ? options.toolFilter.filter((name) => name !== "task" && !all.some((tool) => tool.name === name)) : [];
+  if (unknown.length > 0) warn("tool")(`toolFilter names tools that there are not: ${unknown.join(", ")}; there are ${all.map(({ name }) => name).join(", ")}, task`);
   options.mcp?.flatMap((server) => server.warnings).forEach(warn("mcp"));
   const known = new Set([...base.map(({ name }) => name), "task"]);
   const [instructions, memory, skills, subagents] = await Promise.all([

@@ -23,12 +23,15 @@ function server() {
   mcp.registerTool("much", { description: "Says very much.", inputSchema: {} }, () => text("x".repeat(3_000_000)));
   mcp.registerTool("picture", { description: "Shows.", inputSchema: {} }, () => ({ content: [{ type: "image", data: "iVBORw0KGgo=", mimeType: "image/png" }, { type: "audio", data: "AAAA", mimeType: "audio/wav" }, { type: "resource_link", uri: "file:///a", name: "a" }] }));
   mcp.registerTool("odd.name", { description: "Odd.", inputSchema: {} }, () => text("odd"));
+  let proceed = () => {};
+  // What comes in one piece with the answer is told after it, and then to nobody: so the answer waits until the step was heard.
   mcp.registerTool("steps", { description: "Tells progress.", inputSchema: {} }, async (_, { _meta, sendNotification }) => {
+    const heard = new Promise((resolve) => (proceed = resolve));
     await sendNotification({ method: "notifications/progress", params: { progressToken: _meta.progressToken, progress: 1, total: 2, message: "half" } });
-    // What comes in one piece with the answer is told after it, and then to nobody.
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await heard;
     return text("done");
   });
+  mcp.registerTool("proceed", { description: "Lets steps go on.", inputSchema: {} }, () => (proceed(), text("ok")));
   return mcp;
 }
 

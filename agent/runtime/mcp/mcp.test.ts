@@ -65,7 +65,7 @@ describe.each(["stdio", "http"])("an MCP server over %s", (kind) => {
     expect(await call(tools, "fail")).toMatchObject({ isError: true, content: [{ text: "it did not work" }] });
     expect((await call(tools, "picture")).content).toEqual([{ type: "text", text: "[audio audio/wav, not shown]\n[resource_link file:///a, not shown]" }, { type: "image", data: "iVBORw0KGgo=", mediaType: "image/png" }]);
     const steps: string[] = [];
-    expect(await said(tools, "steps", {}, undefined, (text) => steps.push(text))).toBe("done");
+    expect(await said(tools, "steps", {}, undefined, (text) => { steps.push(text); void said(tools, "proceed"); })).toBe("done");
     expect(steps).toEqual(["half\n"]);
   });
   it("bounds what it says", async () => {
