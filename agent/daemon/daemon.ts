@@ -174,7 +174,7 @@ export class HostDaemon implements Daemon {
   async #hello(door: RpcStub<HostDoor>): Promise<void> {
     const info = await this.#look();
     const runners = this.#supervisor.reports();
-    const welcome = hostWelcome.parse(await door.hello({ version: HOST_LINK_VERSION, info, runners }, new DaemonTarget(this)));
+    const welcome = hostWelcome.parse(await door.hello({ version: HOST_LINK_VERSION, info, runners, clock: new Date().toISOString() }, new DaemonTarget(this)));
     if (!understands(HOST_LINK_VERSION, welcome.version)) throw new Error(`the control plane speaks version ${welcome.version} of the host link, this daemon ${HOST_LINK_VERSION}: update the older one`);
     if (welcome.host_id !== this.#hostId) {
       this.#hostId = welcome.host_id;

@@ -31,6 +31,16 @@ function play(events: HostEvent[], from: State = NO_HOST): { state: State; effec
 }
 const kinds = (effects: Effect[]) => effects.map(({ kind }) => kind);
 
+describe("a host", () => {
+  it("is known with how far its clock is off, as of its last hello", () => {
+    const at = (clock?: string) => hostOf(play([{ type: "hello", join: JOIN, info: hostInfoFor("a"), reports: [], clock }]).state)?.clock_skew_ms;
+    expect([at(new Date(T0 + 90_000).toISOString()), at(new Date(T0 - 2_500).toISOString()), at()]).toEqual([90_000, -2_500, undefined]);
+    const { state } = play([{ type: "hello", join: JOIN, info: hostInfoFor("a"), reports: [], clock: new Date(T0 + 90_000).toISOString() }, { type: "link.down" }]);
+    expect(hostOf(state)).toMatchObject({ status: "offline", clock_skew_ms: 90_000 });
+    expect(hostOf(play([hello()], state).state)).not.toHaveProperty("clock_skew_ms");
+  });
+});
+
 describe("reconciling", () => {
   it.each<[string, HostEvent[], HostEvent, Partial<Record<"destroy" | "gone" | "kept", number[]>>]>([
     ["adopts what runs and is wanted", [hello(), spawn(1), spawned(1)], hello(report(1)), { kept: [1] }],

@@ -28,6 +28,7 @@ export interface State {
   info: HostInfo | null;
   online: boolean;
   draining: boolean;
+  clock_skew_ms: number | null;
   created_at: string;
   last_seen_at: string;
   /** Of the host's row. */
@@ -44,10 +45,10 @@ export interface Discard {
   workspace_id: string;
 }
 
-export const NO_HOST: State = { join: null, info: null, online: false, draining: false, created_at: "", last_seen_at: "", version: 0, runners: new Map(), forgets: [], discards: [] };
+export const NO_HOST: State = { join: null, info: null, online: false, draining: false, clock_skew_ms: null, created_at: "", last_seen_at: "", version: 0, runners: new Map(), forgets: [], discards: [] };
 
 export type HostEvent =
-  | { type: "hello"; join: HostJoin; info: HostInfo; reports: readonly RunnerReport[] }
+  | { type: "hello"; join: HostJoin; info: HostInfo; reports: readonly RunnerReport[]; clock?: string | undefined }
   | { type: "report"; report: RunnerReport }
   | { type: "update"; info: HostInfo }
   | { type: "link.down" }
@@ -91,7 +92,7 @@ export function hostOf(state: State): Host | null {
   if (!join || !info) return null;
   return {
     ...info, id: join.host_id, tenant_id: join.tenant_id, status: !state.online ? "offline" : state.draining ? "draining" : "online",
-    daemon_version: info.version, runners: state.runners.size, created_at: state.created_at, last_seen_at: state.last_seen_at, version: state.version,
+    daemon_version: info.version, runners: state.runners.size, ...(state.clock_skew_ms !== null && { clock_skew_ms: state.clock_skew_ms }), created_at: state.created_at, last_seen_at: state.last_seen_at, version: state.version,
   };
 }
 
@@ -248,10 +249,11 @@ function take(turn: Turn, event: HostEvent): void {
 }
 
 /** Desired meets actual: what runs and is wanted is adopted, what is not wanted must go, what is wanted and not there is lost. */
-function hello(turn: Turn, { join, info, reports }: Extract<HostEvent, { type: "hello" }>): void {
+function hello(turn: Turn, { join, info, reports, clock }: Extract<HostEvent, { type: "hello" }>): void {
   const old = turn.state.join;
   if (old && old.pool !== join.pool) turn.effects.push({ kind: "leave", tenant_id: old.tenant_id, pool: old.pool });
-  turn.set({ join, info: joined(info, join), online: true, last_seen_at: turn.at, created_at: turn.state.created_at || turn.at });
+  const clock_skew_ms = clock === undefined ? null : Date.parse(clock) - Date.parse(turn.at);
+  turn.set({ join, info: joined(info, join), online: true, clock_skew_ms, last_seen_at: turn.at, created_at: turn.state.created_at || turn.at });
   const destroy: string[] = [];
   for (const each of reports) {
     if (turn.get(each.runner_id)) report(turn, each);

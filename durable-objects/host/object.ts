@@ -182,11 +182,11 @@ export function hostObject<Env extends ObjectsEnv>(portsOf: PortsOf<Env>, neighb
 
     #listener(join: HostJoin): LinkListener {
       return {
-        hello: (link, { info, runners }: HostHello): HostWelcome => {
+        hello: (link, { info, runners, clock }: HostHello): HostWelcome => {
           const old = this.#link;
           this.#link = link;
           old?.close(CLOSE.replaced, "another connection of this host took over");
-          const effects = this.#step({ type: "hello", join, info, reports: runners });
+          const effects = this.#step({ type: "hello", join, info, reports: runners, clock });
           const destroy = effects.flatMap((effect) => (effect.kind === "welcome" ? effect.destroy : []));
           return { version: HOST_LINK_VERSION, host_id: join.host_id, destroy };
         },

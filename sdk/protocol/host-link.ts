@@ -7,7 +7,7 @@ import { idOf } from "./ids.ts";
 import { hostPath, sandboxKind } from "./session.ts";
 import { restoreOrder } from "./capsule.ts";
 import { suspendOffer, suspendStrategy, type SuspendStrategy } from "./suspend.ts";
-import { env, slug } from "./values.ts";
+import { env, slug, timestamp } from "./values.ts";
 import type { AudioPiece, TranscribeAnswer } from "./voice.ts";
 
 /*
@@ -29,7 +29,13 @@ export const runnerReport = z.object({
 });
 export type RunnerReport = z.infer<typeof runnerReport>;
 
-export const hostHello = z.object({ version: z.number().int(), info: hostInfo, runners: z.array(runnerReport).max(100_000) });
+export const hostHello = z.object({
+  version: z.number().int(),
+  info: hostInfo,
+  runners: z.array(runnerReport).max(100_000),
+  /** What time it is on the machine. */
+  clock: timestamp.optional(),
+});
 export type HostHello = z.infer<typeof hostHello>;
 
 /** Answer to hello: who the host is, and which of the reported runners must go. All others are adopted. */

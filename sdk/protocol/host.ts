@@ -83,6 +83,8 @@ export const host = z.object({
   /** The daemon's release; `version` is the row's. Absent of hosts that have not joined since it was there. */
   daemon_version: z.string().max(40).optional(),
   runners: z.number().int(),
+  /** How far the machine's clock was ahead of the control plane's when its daemon last connected; negative: behind. */
+  clock_skew_ms: z.number().int().optional(),
   created_at: timestamp,
   last_seen_at: timestamp,
   version: z.number().int(),

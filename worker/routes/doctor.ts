@@ -78,7 +78,7 @@ async function dataKeys(c: Ctx): Promise<Found> {
 }
 
 /** A host's providers and agents; one line each only where something is wrong. */
-function ofHost({ name, status, daemon_version, providers, agents, default_provider, last_seen_at, runners, max_runners }: Host): Check[] {
+function ofHost({ name, status, daemon_version, clock_skew_ms = 0, providers, agents, default_provider, last_seen_at, runners, max_runners }: Host): Check[] {
   const checks: Check[] = [];
   const usable = providers.find((provider) => provider.name === default_provider);
   const state: Found =
@@ -88,6 +88,7 @@ function ofHost({ name, status, daemon_version, providers, agents, default_provi
   checks.push({ name: `host ${name}`, ...state, detail: state.detail.slice(0, 1_000) });
   if (status === "offline") return checks;
   if (daemon_version !== undefined && daemon_version !== RELEASE) checks.push({ name: `host ${name}: version`, status: "warning", detail: `${daemon_version}, the control plane is ${RELEASE}`, hint: "Install the same release on both; one version back is understood" });
+  if (Math.abs(clock_skew_ms) > SKEW_MS) checks.push({ name: `host ${name}: clock`, status: "warning", detail: `was ${Math.round(Math.abs(clock_skew_ms) / 1_000)} s ${clock_skew_ms > 0 ? "ahead" : "behind"} when it last connected`, hint: "Let the machine keep its time by NTP: what happens in its sandboxes is told with its time" });
   for (const provider of providers) {
     if (provider.available) continue;
     // The one that sessions get by themselves must work; another may be missing on purpose.
