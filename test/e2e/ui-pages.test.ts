@@ -138,6 +138,41 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
     expect(task).toMatchObject({ status: "completed", result: "Bash: approved" });
   });
 
+  it("answer by a key only what is marked, and know of all that waits after a reconnection", async () => {
+    const { client } = shown.scene;
+    const session = await shown.scene.session({ name: "Two people" });
+    const bus: { close(): void }[] = [];
+    const page = await dashboard.visit("/");
+    await page.routeWebSocket(/\/api\/v1\/events/, (socket) => void bus.push(socket.connectToServer()));
+    await page.goto("/inbox");
+    await settled(page);
+    // What is told cannot be read: it is not there before the list is read again.
+    dashboard.allow(/ERR_FAILED/);
+    await page.route(/permissions\/perm_/, (route) => route.abort());
+    const heard = page.waitForRequest(/permissions\/perm_/);
+    await shown.scene.task(session, steps(["asks", 3, "Bash"]));
+    const ids = await eventually("all wait", async () => {
+      const { items } = await client.permissions.list({ session_id: session.id, status: "pending" });
+      return items.length === 3 ? items.map(({ id }) => id).sort() : null;
+    });
+    await heard;
+    await page.unroute(/permissions\/perm_/);
+    await eventually("the page has read the list anew", async () => {
+      for (const socket of bus.splice(0)) socket.close();
+      return (await page.locator(`#${ids[2]}`).count()) === 1;
+    });
+    const active = page.locator(".request.active");
+    while ((await active.getAttribute("id")) !== ids[1]) await page.keyboard.press("j");
+    await client.permissions.approve(ids[1] ?? "");
+    await page.locator(`#${ids[1]}`).waitFor({ state: "detached" });
+    for (const key of ["a", "t", "s", "d"]) await page.keyboard.press(key);
+    await page.getByText("That one waits no more").waitFor();
+    await page.keyboard.press("j");
+    await active.waitFor();
+    for (const id of [ids[0], ids[2]]) expect(await client.permissions.get(id ?? "")).toMatchObject({ status: "pending" });
+    await client.sessions.terminate(session.id);
+  });
+
   it("reaches every link, field and button with Tab", async () => {
     const page = await dashboard.visit("/settings/agents");
     await settled(page);
@@ -306,9 +341,11 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
     dashboard.allow(/WebSocket connection|ERR_CONNECTION|ERR_EMPTY|50\d/);
     await shown.scene.stack.controlPlane.stop();
     await page.locator(".connection.waiting, .connection.connecting").waitFor();
-    await page.locator(".session-head .badge.warn").waitFor();
+    // Not the state's badge beside it, which may say that the runner is out of reach.
+    const away = page.locator(".session-head .badge", { hasText: /^(?:Reconnecting|Connecting)$/ });
+    await away.waitFor();
     await shown.scene.stack.controlPlane.start();
     await page.locator(".connection.live").waitFor();
-    await page.locator(".session-head .badge.warn").waitFor({ state: "detached" });
+    await away.waitFor({ state: "detached" });
   });
 });

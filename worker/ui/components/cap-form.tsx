@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { client } from "../client.ts";
-import { forget } from "../store/permissions.ts";
+import { forget, mine } from "../store/permissions.ts";
 import { count, dollars } from "./format.ts";
 import { attempt } from "./notices.tsx";
 
@@ -39,6 +39,7 @@ export function CapForm({ id, input, onDeny }: { id: string; input: unknown; onD
   async function grant(): Promise<void> {
     setBusy(true);
     const budget = { max_cost_usd: cost === "" ? null : Number(cost), max_tokens: tokens === "" ? null : Number(tokens) };
+    mine.add(id);
     if (await attempt("The cap was not raised", () => client.permissions.approve(id, { budget }), "The cap was raised")) forget(id);
     setBusy(false);
   }

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Permission, Scope } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
-import { forget } from "../store/permissions.ts";
+import { forget, mine } from "../store/permissions.ts";
 import { ApiError } from "../../../sdk/index.ts";
 import { CapForm } from "./cap-form.tsx";
 import { notify, wordsOf } from "./notices.tsx";
@@ -39,6 +39,8 @@ export function Ask({ asked }: { asked: Asked }) {
 
 /** Sends the answer; what someone else answered in the meantime is said and goes. */
 export async function answer(id: string, decision: { allow: true; scope: Scope; reason?: string | undefined } | { allow: false; reason?: string | undefined }): Promise<void> {
+  // The word of it may come over the bus before the answer does.
+  mine.add(id);
   try {
     if (decision.allow) await client.permissions.approve(id, { scope: decision.scope, ...(decision.reason && { reason: decision.reason }) });
     else await client.permissions.deny(id, decision.reason ? { reason: decision.reason } : {});
@@ -47,7 +49,10 @@ export async function answer(id: string, decision: { allow: true; scope: Scope; 
     if (error instanceof ApiError && error.code === "conflict") {
       forget(id);
       notify("Someone else has answered this already");
-    } else notify(wordsOf(error), "failed");
+    } else {
+      mine.delete(id);
+      notify(wordsOf(error), "failed");
+    }
   }
 }
 

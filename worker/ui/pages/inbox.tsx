@@ -12,9 +12,16 @@ import { RuleForm } from "../components/rule-form.tsx";
 import { alerts, askForAlerts } from "../store/alerts.ts";
 import { clock } from "../store/clock.ts";
 import { sessions } from "../store/fleet.ts";
-import { failure, pending, read, rereadPermissions } from "../store/permissions.ts";
+import { failure, mine, pending, read, rereadPermissions } from "../store/permissions.ts";
 
 const current = signal<string | null>(null);
+
+/** The request that keys answer. Where someone else answered it, there is none until the person goes to another: a key on its way must not answer the next. */
+function activeOf(all: readonly Permission[]): string | null {
+  const id = current.value;
+  if (id === null || mine.has(id)) return all.find((each) => each.id === id)?.id ?? all[0]?.id ?? null;
+  return all.some((each) => each.id === id) ? id : null;
+}
 
 function sessionName({ session_id }: Permission): string {
   const session = sessions.value.get(session_id)?.value;
@@ -46,9 +53,15 @@ function useKeys(): void {
     function pressed(event: KeyboardEvent): void {
       if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
       const all = pending.value;
-      const at = Math.max(0, all.findIndex(({ id }) => id === current.value));
+      const chosen = activeOf(all);
+      const at = Math.max(0, all.findIndex(({ id }) => id === chosen));
       const here = all[at];
       if (!here) return;
+      if (chosen === null) {
+        // Only what a person has seen marked is answered.
+        if (/^(?:[jk]|Arrow(?:Down|Up))$/.test(event.key)) current.value = here.id;
+        return;
+      }
       const step = (by: number) => (current.value = all[Math.min(all.length - 1, Math.max(0, at + by))]?.id ?? null);
       const press = (label: string) => document.getElementById(here.id)?.querySelectorAll("button").forEach((button) => button.textContent?.startsWith(label) && button.click());
       const approve = (scope: "once" | "turn" | "session") => {
@@ -73,7 +86,11 @@ function useKeys(): void {
 export function Inbox() {
   useKeys();
   const all = pending.value;
-  const active = all.some(({ id }) => id === current.value) ? current.value : (all[0]?.id ?? null);
+  const active = activeOf(all);
+  // What was answered while nobody looked at this page is no surprise.
+  useEffect(() => void (pending.value.some(({ id }) => id === current.value) || (current.value = null)), []);
+  // Looked up again: a key may have been faster than this.
+  useEffect(() => void (current.value = activeOf(pending.value) ?? current.value), [active]);
   return (
     <main class="page inbox">
       <header class="page-head">
@@ -84,6 +101,7 @@ export function Inbox() {
       {!read.value && <Waiting what="Reading what waits" />}
       {read.value && all.length === 0 && <Empty icon="check" title="Nothing waits for you"><p>When an agent asks whether it may do something, it is here.</p></Empty>}
       {all.length > 0 && <p class="hint keys">Keys: <kbd>j</kbd> <kbd>k</kbd> move · <kbd>a</kbd> approve · <kbd>t</kbd> for the turn · <kbd>s</kbd> for the session · <kbd>d</kbd> deny · <kbd>r</kbd> by a rule</p>}
+      {all.length > 0 && active === null && <p class="hint" role="status">That one waits no more: someone else answered it, or its task has ended.</p>}
       <ul class="requests">{all.map((permission) => <Request key={permission.id} permission={permission} active={permission.id === active} />)}</ul>
     </main>
   );

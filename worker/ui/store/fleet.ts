@@ -10,6 +10,8 @@ export const connection = signal<LiveState>("connecting");
 /** The first reading of the list has come. */
 export const loaded = signal(false);
 export const failure = signal<unknown>(null);
+/** How often the bus began anew: what is kept by it is read again. */
+export const rounds = signal(0);
 /** Newest first. */
 export const ordered = computed(() => [...sessions.value.values()].sort((a, b) => (a.peek().id < b.peek().id ? 1 : -1)));
 
@@ -103,12 +105,14 @@ export function watch(): void {
       if (error) failure.value = error;
     },
     onCaughtUp() {
+      rounds.value++;
       list().catch((error: unknown) => {
         failure.value = error;
         loaded.value = true;
       });
     },
     onGap() {
+      rounds.value++;
       void list();
     },
   });

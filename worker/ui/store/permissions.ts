@@ -1,10 +1,10 @@
 /** Owns what waits for a person: the pending permission requests of all sessions, as they come and as anyone answers them. */
 
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { Permission } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { alertOf } from "./alerts.ts";
-import { onBus } from "./fleet.ts";
+import { onBus, rounds } from "./fleet.ts";
 
 export const pending = signal<readonly Permission[]>([]);
 export const waiting = computed(() => pending.value.length);
@@ -12,15 +12,18 @@ export const read = signal(false);
 export const failure = signal<unknown>(null);
 
 async function reread(): Promise<void> {
+  const before = new Set(pending.value.map(({ id }) => id));
   try {
     const all: Permission[] = [];
     for await (const permission of client.permissions.list({ status: "pending", limit: 200 })) {
       all.push(permission);
       if (all.length >= 1_000) break;
     }
+    const listed = new Set(all.map(({ id }) => id));
+    // What came while the list was on its way may not be in it.
+    const since = pending.value.filter(({ id }) => !before.has(id) && !listed.has(id));
     // Oldest first: who has waited longest is answered first.
-    const gone = answered;
-    pending.value = all.filter(({ id }) => !gone.has(id)).sort((a, b) => (a.id < b.id ? -1 : 1));
+    pending.value = [...all, ...since].filter(({ id }) => !answered.has(id)).sort((a, b) => (a.id < b.id ? -1 : 1));
     failure.value = null;
   } catch (error) {
     failure.value = error;
@@ -30,6 +33,8 @@ async function reread(): Promise<void> {
 
 /** Answered here or elsewhere, while a list that is on its way may still show them. */
 const answered = new Set<string>();
+/** Answered here: nobody is surprised that it goes. */
+export const mine = new Set<string>();
 
 export function forget(id: string): void {
   answered.add(id);
@@ -51,6 +56,10 @@ export function watchPermissions(): void {
     if (event.type === "permission.requested") void add(event.data.permission_id);
     else if (event.type === "permission.answered" || event.type === "permission.withdrawn") forget(event.data.permission_id);
   });
-  void reread();
+  // After every reconnection: what was told meanwhile, or could not be read, is in the list.
+  effect(() => {
+    void rounds.value;
+    void reread();
+  });
 }
 export const rereadPermissions = reread;
