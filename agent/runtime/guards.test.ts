@@ -87,6 +87,10 @@ describe("prices", () => {
     expect(listPricing("anthropic/claude-opus-4-5", { ...million, cacheReadTokens: 0, cacheWriteTokens: 0 })).toBeCloseTo(30);
     expect(listPricing("gpt-4o-mini-2024-07-18", { ...NO_USAGE, outputTokens: 1e6 })).toBeCloseTo(LIST_PRICES["gpt-4o-mini"]?.output ?? 0);
     expect(listPricing("mystery", million)).toBeNull();
+    for (const other of ["o3-pro", "o3-mini-2026-01-01", "gpt-5.7", "gpt-5-nano-audio-preview", "gpt-4o-realtime-preview", "gpt-50", "o30"]) expect([other, listPricing(other, million)]).toEqual([other, null]);
+    for (const [same, as] of [["gpt-5-codex", "gpt-5"], ["gpt-4.1-nano-2025-04-14", "gpt-4.1-nano"], ["o3-2025-04-16", "o3"], ["claude-sonnet-4-5@20250929", "claude-sonnet-4"], ["anthropic/claude-sonnet-4.5", "claude-sonnet-4"], ["anthropic/claude-opus-4.5:beta", "claude-opus-4-5"], ["openai/gpt-4.1-mini", "gpt-4.1-mini"]] as const) expect([same, listPricing(same, million)]).toEqual([same, listPricing(as, million)]);
+    const all = pricingFrom({ "": { input: 1, output: 1 }, "house-": { input: 2, output: 2 } });
+    expect([all("anything-mini", million), all("house-mini", million)].map((cost) => Math.round(cost ?? 0))).toEqual([3, 7]);
     expect(pricingFrom({ "own/model": { input: 1, output: 2, cacheRead: 0, cacheWrite: 0 } })("own/model", million)).toBe(3);
   });
 });
