@@ -39,8 +39,11 @@ export async function vetoed<T extends { signal: AbortSignal }>(hook: ((asked: T
     signal.addEventListener("abort", stop, { once: true });
   });
   try {
-    const verdict = await Promise.race([aborted, (async () => hook(asked))()]);
-    return verdict?.allow === false ? verdict.reason : null;
+    const verdict: unknown = await Promise.race([aborted, (async () => hook(asked))()]);
+    if (verdict === undefined || verdict === null || verdict === true) return null;
+    // Whatever else it says without the compiler's leave, such as `false`, is no yes.
+    const { allow, reason } = verdict as { allow?: unknown; reason?: unknown };
+    return allow === true ? null : typeof reason === "string" && reason !== "" ? reason : "the hook that decides about this said no";
   } catch (error) {
     return `the hook that decides about this failed: ${error instanceof Error ? error.message : String(error)}`;
   } finally {

@@ -94,10 +94,21 @@ async function run(call: ToolCallPart, { tools, hooks, path, parents, signal, em
   const context: ToolContext = { callId: call.callId, signal, progress: (text) => void emit({ type: "tool-progress", callId: call.callId, text }) };
   try {
     const result = await leaving(tool.execute(parsed.value, context), signal);
-    return typeof result === "string" ? { content: result } : result;
+    if (typeof result === "string") return { content: result };
+    return isResult(result) ? result : wrong(`${call.tool} failed: it answered with something that is no result of a tool`);
   } catch (error) {
     return wrong(signal.aborted ? "the turn was canceled while this ran" : `${call.tool} failed: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** Tools may be written without a compiler, and one that answers nothing must not end the turn. */
+function isResult(result: unknown): result is ToolResult {
+  const content: unknown = (result as Partial<ToolResult> | null | undefined)?.content;
+  const isPart = (part: unknown) => {
+    const { type, text, data, mediaType } = (part ?? {}) as { type?: unknown; text?: unknown; data?: unknown; mediaType?: unknown };
+    return type === "text" ? typeof text === "string" : type === "image" && typeof data === "string" && typeof mediaType === "string";
+  };
+  return typeof content === "string" || (Array.isArray(content) && content.every(isPart));
 }
 
 function misfitText(tool: string, issues: readonly string[]): string {

@@ -208,6 +208,19 @@ describe.each(Object.keys(PROVIDERS) as (keyof typeof PROVIDERS)[])("a turn over
     expect(of(events, "tool-result").map(({ output }) => output).sort()).toEqual(["not allowed: not on a Friday", "not allowed: the hook that decides about this failed: broken hook", "yes"]);
   });
 
+  it("takes nothing for a yes that is none, and nothing for a result, where no compiler looked", async () => {
+    let verdict: unknown;
+    const odd = toolFromZod({ name: "odd", description: "", input: z.strictObject({ n: z.number() }), execute: ({ n }) => [undefined, 5, {}, { content: 7 }, { content: [{ type: "video" }] }, null, "fine"][n] as string });
+    const calls = Array.from({ length: 7 }, (_, n) => call("odd", { n }));
+    const { events } = await run([{ calls }, { text: "ok" }], { tools: [odd] });
+    expect(of(events, "tool-result").map(({ output }) => output).sort()).toEqual([...Array<string>(6).fill("odd failed: it answered with something that is no result of a tool"), "fine"].sort());
+    for (const [said, allowed] of [[undefined, true], [null, true], [true, true], [{ allow: true }, true], [false, false], [{}, false], [{ allow: "yes" }, false], [{ allow: false }, false], ["no", false], [0, false]] as const) {
+      verdict = said;
+      const { events: asked } = await run([{ calls: [call("echo", { text: "did it" })] }, { text: "ok" }], { hooks: { onToolCall: () => verdict as undefined } });
+      expect([said, of(asked, "tool-result")[0]?.output]).toEqual([said, allowed ? "did it" : "not allowed: the hook that decides about this said no"]);
+    }
+  });
+
   it("takes a turn up where its process died: what is finished is not done twice", async () => {
     const ran: string[] = [];
     const log = toolFromZod({ name: "log", description: "logs", input: z.strictObject({ text: z.string() }), execute: ({ text }) => { ran.push(text); return `logged ${text}`; } });
