@@ -39,6 +39,14 @@ describe("a workspace's files", () => {
     const answer = await listFiles(workspace, path);
     expect(answer.ok && answer.value.map((entry) => entry.path)).toEqual(["src/deep", "src/b.txt"]);
   });
+  it.runIf(process.platform === "linux")("are listed also by names that are no UTF-8, as a manifest shows them", async () => {
+    const odd = join(workspace, "src/odd");
+    await mkdir(odd);
+    for (const name of [Buffer.from([0x62, 0xff]), Buffer.from("ü ∂"), Buffer.from("plain")]) await writeFile(Buffer.concat([Buffer.from(`${odd}/`), name]), "x");
+    const answer = await listFiles(workspace, "src/odd");
+    expect(answer.ok && answer.value.map(({ path, size }) => [path, size])).toEqual([["src/odd/b\\xff", 1], ["src/odd/plain", 1], ["src/odd/ü ∂", 1]]);
+    await rm(odd, { recursive: true });
+  });
   it("are read whole, in part, and past their end", async () => {
     expect(await text("a.txt")).toBe("hello world");
     expect(await text("a.txt", 6, 3)).toBe("wor");

@@ -2,8 +2,9 @@
 
 import type { Stats } from "node:fs";
 import { lstat, opendir } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { posix } from "node:path";
 import type { FileAnswer, FileContent, FileEntry } from "../../sdk/protocol/index.ts";
+import { showPath } from "../../sdk/protocol/tree-path.ts";
 import { openInside, refuse, type InsideOptions, type Opened, type Refusal } from "./inside.ts";
 
 /** Most bytes of one read. */
@@ -19,10 +20,13 @@ export async function listFiles(root: string, path: string, options?: InsideOpti
   try {
     if (!stats.isDirectory()) return refuse("bad_request", `${shown(relative)} is not a directory`);
     const entries: FileEntry[] = [];
-    for await (const entry of await opendir(place)) {
+    // Names as they are on the disk: they need not be UTF-8. The types of Node know of no such encoding here.
+    for await (const entry of await opendir(place, { encoding: "buffer" as BufferEncoding })) {
       if (entries.length >= MAX_ENTRIES) return refuse("payload_too_large", `${shown(relative)} has more than ${MAX_ENTRIES} entries`);
-      const own = await lstat(join(place, entry.name)).catch(() => null);
-      if (own) entries.push({ name: entry.name, path: posix.join(relative, entry.name), kind: kindOf(own), size: own.size, modified_at: own.mtime.toISOString() });
+      const bytes = entry.name as unknown as Buffer;
+      const own = await lstat(Buffer.concat([Buffer.from(`${place}/`), bytes])).catch(() => null);
+      const name = showPath(bytes.toString("latin1"));
+      if (own) entries.push({ name, path: posix.join(relative, name), kind: kindOf(own), size: own.size, modified_at: own.mtime.toISOString() });
     }
     const rank = (entry: FileEntry) => (entry.kind === "directory" ? 0 : 1);
     return { ok: true, value: entries.sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1)) };
