@@ -60,7 +60,9 @@ function convert(one: Message, dialect: Dialect): LanguageModelV4Message[] {
 
 /** What the model said; nothing where it said nothing that can be sent. */
 function answered({ content }: AssistantMessage, dialect: Dialect): LanguageModelV4Message[] {
-  const parts = content.flatMap((part) => assistantPart(part, dialect));
+  const whole = content.flatMap((part) => assistantPart(part, dialect));
+  // A thought that was cut off before any word followed is refused as a message's end.
+  const parts = whole.slice(0, whole.findLastIndex(({ type }) => type !== "reasoning") + 1);
   if (parts.length === 0) return [];
   const thoughts = content.filter((part) => part.type === "thinking");
   const fields = dialect.signedThoughts ? null : thoughtFields({ text: thoughts.map(({ text }) => text).join(""), provider: thoughts[0]?.provider });

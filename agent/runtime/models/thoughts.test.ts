@@ -70,6 +70,16 @@ describe("a chat endpoint gets its model's thoughts back as they came", () => {
   });
 });
 
+describe("a thought after which nothing came", () => {
+  it("is not given back: no message may end in one", async () => {
+    const thought = { type: "thinking" as const, text: "cut off", provider: { signature: "c2ln" } };
+    const bodies: { messages: { role: string; content: { type: string }[] }[] }[] = [];
+    const anthropic = new AnthropicProvider({ apiKey: "k", fetch: async (_, init) => (bodies.push(JSON.parse(init?.body as string) as (typeof bodies)[number]), Response.json({ type: "error", error: { type: "api_error", message: "no" } }, { status: 400 })) });
+    await answer(anthropic, [user, { role: "assistant", content: [thought] }, user, { role: "assistant", content: [thought, { type: "text", text: "so" }, thought] }, user]).catch(() => {});
+    expect(bodies[0]?.messages.map(({ role, content }) => [role, content.map(({ type }) => type).join()])).toEqual([["user", "text,text"], ["assistant", "thinking,text"], ["user", "text"]]);
+  });
+});
+
 describe("blank words of a model", () => {
   it("are not given back: who sent them refuses them", async () => {
     const { provider, bodies } = endpoint([CALL]);
