@@ -174,7 +174,13 @@ describe.skipIf(missing !== null)(`the pages of the dashboard${missing === null 
   });
 
   it("reaches every link, field and button with Tab", async () => {
-    const page = await dashboard.visit("/settings/agents");
+    const page = await dashboard.visit("/");
+    const opener = page.getByRole("button", { name: "Launch an agent" });
+    await opener.press("Enter");
+    // Closed again, a dialog gives the focus back.
+    await page.getByRole("dialog").getByLabel("Prompt").press("Escape");
+    await opener.and(page.locator(":focus")).waitFor();
+    await page.goto("/settings/agents");
     await settled(page);
     await page.locator("main form").waitFor();
     const all = await page.evaluate<number>("document.querySelectorAll('a[href], button:not(:disabled), input, select, textarea, summary').length");

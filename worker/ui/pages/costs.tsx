@@ -22,6 +22,9 @@ const GROUPS = [
   { group: "model", name: "Model" }, { group: "agent", name: "Agent" }, { group: "session", name: "Session" }, { group: "task", name: "Task" }, { group: "outcome", name: "Outcome" },
 ] as const;
 
+/** Lines of the table. */
+const SHOWN = 200;
+
 interface Figures {
   time: UsageReport;
   by: UsageReport;
@@ -71,7 +74,7 @@ function Rows({ report, group }: { report: UsageReport; group: string }) {
       <table>
         <thead><tr><th>{group}</th><th class="number">Cost</th><th class="number">Requests</th><th class="number">Tokens in</th><th class="number">Out</th><th class="number">Cache read</th><th class="number">Cache hits</th><th class="number">First token</th></tr></thead>
         <tbody>
-          {report.rows.slice(0, 200).map((row) => (
+          {report.rows.slice(0, SHOWN).map((row) => (
             <tr key={row.key}>
               <th scope="row" class="row-name">{cell(row)}{row.unpriced_requests > 0 && <span class="badge warn" title="These models are in no price book: what they cost is not in the sum">{row.unpriced_requests} unpriced</span>}{row.estimated_requests > 0 && <span class="badge" title="A stream was cut: tokens were counted from what passed">{row.estimated_requests} estimated</span>}</th>
               <td class="number"><meter min={0} max={most || 1} value={row.cost_usd} aria-hidden="true" /> {dollars(row.cost_usd)}</td><td class="number">{count(row.requests)}{row.failed_requests > 0 && <span class="soft"> ({row.failed_requests} failed)</span>}</td>
@@ -81,6 +84,7 @@ function Rows({ report, group }: { report: UsageReport; group: string }) {
           ))}
         </tbody>
       </table>
+      {report.rows.length > SHOWN && <p class="hint more-rows">The dearest {SHOWN} of {count(report.rows.length)}; the CSV has them all.</p>}
     </div>
   );
 }
