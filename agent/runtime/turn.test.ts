@@ -288,6 +288,14 @@ describe("prompt caching", () => {
 });
 
 describe("the longest answer", () => {
+  it("is named as the model's endpoint knows it", async () => {
+    const bodies: Record<string, unknown>[] = [];
+    const fetch: typeof globalThis.fetch = async (_, init) => (bodies.push(JSON.parse(init?.body as string) as Record<string, unknown>), Response.json({ error: { message: "no" } }, { status: 400 }));
+    const provider = new OpenAICompatibleProvider({ baseURL: "http://x.test/v1", fetch });
+    for (const model of ["gpt-5.6", "o3", "llama3", "openai/gpt-5"]) await all(agentOf("chat", { provider, model, maxOutputTokens: 9 }).stream("x"));
+    await all(agentOf("chat", { provider, model: "gpt-5" }).stream("x"));
+    expect(bodies.map(({ max_tokens, max_completion_tokens }) => [max_tokens, max_completion_tokens])).toEqual([[undefined, 9], [undefined, 9], [9, undefined], [9, undefined], [undefined, undefined]]);
+  });
   it("is asked for of those who speak Anthropic's API for models of their own", async () => {
     const ask = async (model: string, maxOutputTokens?: number) => {
       await all(agentOf("anthropic", { model, maxOutputTokens }).stream(said([{ text: "x" }])));

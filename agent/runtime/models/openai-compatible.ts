@@ -42,7 +42,10 @@ export class OpenAICompatibleProvider implements ModelProvider {
       name: DIALECT.optionsKey,
       baseURL: baseURL.replace(/\/+$/, ""),
       includeUsage: true,
-      transformRequestBody: (body) => ((cacheControl ?? (host.endsWith("openrouter.ai") && String(body["model"]).startsWith("anthropic/"))) ? marked(body) : body),
+      transformRequestBody: (body) => {
+        const own = limited(body);
+        return (cacheControl ?? (host.endsWith("openrouter.ai") && String(body["model"]).startsWith("anthropic/"))) ? marked(own) : own;
+      },
       metadataExtractor: { extractMetadata: () => Promise.resolve(undefined), createStreamExtractor: thoughtsOfStream },
       ...(apiKey !== undefined && apiKey !== "" && { apiKey }),
       ...(headers && { headers: { ...headers } }),
@@ -55,6 +58,11 @@ export class OpenAICompatibleProvider implements ModelProvider {
     this.#models.set(request.model, model);
     return streamFrom(model, request, DIALECT);
   }
+}
+
+/** OpenAI's models that think refuse `max_tokens`; most other endpoints know no other name of it. */
+function limited({ max_tokens: limit, ...body }: Record<string, unknown>): Record<string, unknown> {
+  return limit === undefined ? body : { ...body, [/^(o\d|gpt-[5-9])/.test(String(body["model"])) ? "max_completion_tokens" : "max_tokens"]: limit };
 }
 
 function thoughtsOfStream() {
