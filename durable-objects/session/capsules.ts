@@ -39,7 +39,8 @@ export function capsuleSynced(work: Work, data: EventData<"workspace.synced">, o
     },
     ...(reading && { reading: null }),
   });
-  if (why !== "task_end" && interrupted?.host_id) {
+  // What was interrupted on another host is there and nowhere else; and another capsule may have been read before.
+  if (why === "suspend" && interrupted && interrupted.host_id === work.state.attachment?.host_id) {
     const [head] = queue;
     if (head) replaceQueued(work, head, { interrupted: { ...interrupted, host_id: null } });
   }

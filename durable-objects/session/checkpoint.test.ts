@@ -1,9 +1,10 @@
 /** Owns the tests of capsules that somebody asks for: when a runner is asked, and that each of them is answered, whatever happens to it. */
 
 import { describe, expect, it } from "vitest";
-import { newChildId } from "../../sdk/protocol/index.ts";
-import { hostWish } from "./capsules.ts";
+import { newChildId, newId } from "../../sdk/protocol/index.ts";
+import { capsuleSynced, hostWish } from "./capsules.ts";
 import { HOST, OFFER, SESSION, Simulation } from "./simulation.ts";
+import { Work } from "./work.ts";
 
 function worldWith(): Simulation {
   const world = new Simulation();
@@ -50,6 +51,23 @@ describe("a capsule that somebody asks for", () => {
     ask(ended);
     ended.feed({ type: "session.terminate", by: "anna" }).down(true);
     expect(failures(ended)).toEqual([]);
+  });
+
+  it("has no turn that was interrupted: only a suspension's has, of the host that it was interrupted on", () => {
+    const elsewhere = newId("host", 2);
+    for (const [why, host_id, left] of [["suspend", HOST, null], ["suspend", elsewhere, elsewhere], ["manual", HOST, HOST]] as const) {
+      const world = worldWith();
+      world.suspend("terminate_preserve_storage").capsule().down(true);
+      world.task();
+      world.attached();
+      const { running, queue } = world.state;
+      if (!running) expect.unreachable();
+      const head = { ...running.task, interrupted: { run_id: running.run.id, conversation: "c1", host_id, permissions: [] } };
+      const work = new Work({ ...world.state, running: null, queue: [head, ...queue] }, world.now, "");
+      const tree = { manifest_id: newId("manifest", 1), files: 1, bytes: 1, sent_bytes: 1 };
+      capsuleSynced(work, { capsule_id: newChildId("capsule", SESSION, 1), why, workspace: tree, state: tree, torn: false, left_out: [], duration_ms: 1 }, { task_id: null, run_id: null });
+      expect(work.state.queue[0]?.interrupted?.host_id).toBe(left);
+    }
   });
 
   it("is refused, with what would work, where no runner can take one", () => {
