@@ -82,7 +82,7 @@ function ofHost({ name, status, daemon_version, clock_skew_ms = 0, providers, ag
   const checks: Check[] = [];
   const usable = providers.find((provider) => provider.name === default_provider);
   const state: Found =
-    status === "offline" ? { status: "warning", detail: `offline since ${last_seen_at}`, hint: "Start its daemon; its journal or unit's log says why it ended" }
+    status === "offline" ? { status: "warning", detail: `offline since ${last_seen_at}${runners === 0 ? "" : `, with ${runners} runner${runners === 1 ? "" : "s"}`}`, hint: `Start its daemon; its journal or unit's log says why it ended${runners === 0 ? "" : ". A session whose runner is held there goes on from its capsule when it is resumed elsewhere"}` }
     : status === "draining" ? { status: "warning", detail: "takes no new runners", hint: "mctl hosts undrain lets it work again" }
     : { status: "ok", detail: `online, ${runners} of ${max_runners} runners, ${default_provider}: ${usable?.detail ?? ""}` };
   checks.push({ name: `host ${name}`, ...state, detail: state.detail.slice(0, 1_000) });

@@ -28,7 +28,8 @@ describe("the doctor", () => {
     expect(await checksOf("well", {})).toEqual([{ name: "host well", status: "ok", detail: "online, 1 of 4 runners, process: bubblewrap" }]);
     expect(await checksOf("early", { clock_skew_ms: 90_000 })).toMatchObject([{ status: "ok" }, { name: "host early: clock", status: "warning", detail: "was 90 s ahead when it last connected", hint: expect.stringContaining("NTP") }]);
     expect(await checksOf("late", { clock_skew_ms: -7_200_400 })).toMatchObject([{ status: "ok" }, { name: "host late: clock", status: "warning", detail: expect.stringContaining("7200 s behind") }]);
-    expect(await checksOf("away", { status: "offline", clock_skew_ms: 90_000 })).toMatchObject([{ status: "warning", detail: expect.stringContaining("offline since"), hint: expect.stringContaining("daemon") }]);
+    expect(await checksOf("away", { status: "offline", clock_skew_ms: 90_000 })).toMatchObject([{ status: "warning", detail: expect.stringMatching(/^offline since .*, with 1 runner$/), hint: expect.stringContaining("capsule") }]);
+    expect(await checksOf("empty", { status: "offline", runners: 0 })).toMatchObject([{ status: "warning", detail: expect.not.stringContaining("runner"), hint: expect.not.stringContaining("capsule") }]);
     expect(await checksOf("old", { daemon_version: "0.0.1" })).toMatchObject([{ status: "ok" }, { name: "host old: version", status: "warning", hint: expect.stringContaining("release") }]);
     expect(await checksOf("bare", { providers: [{ ...process, available: false, detail: "bubblewrap is not installed" }], agents: [] })).toMatchObject([{ status: "ok" }, { name: "host bare: process", status: "failed", detail: expect.stringContaining("not installed") }, { name: "host bare: agents", status: "failed" }]);
   });
