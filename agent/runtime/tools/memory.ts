@@ -42,7 +42,7 @@ function recallTool(workspace: AgentWorkspace): Tool {
     input: z.strictObject({ name: name.optional(), query: z.string().min(1).max(500).optional() }),
     async execute({ name, query }, { signal }) {
       if (name !== undefined) return (await text(workspace, `${MEMORY_DIRECTORY}/${name}.md`, signal))?.text ?? { content: `No entry ${name}. The index:\n${await index(workspace, signal)}`, isError: true };
-      return query === undefined ? index(workspace, signal) : search(workspace, query, signal);
+      return query === undefined || query.trim() === "" ? index(workspace, signal) : search(workspace, query, signal);
     },
   });
 }

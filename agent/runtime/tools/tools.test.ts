@@ -219,6 +219,7 @@ describe("memory", () => {
     expect((await readFile(at("memory/MEMORY.md"), "utf8")).match(/\(build\.md\)/g)).toHaveLength(1);
     expect(await text("recall", { name: "build" })).toBe("npm run build\n");
     expect(await text("recall", { query: "STEPS content" })).toContain("## deploy-steps");
+    expect(await text("recall", { query: " \n" })).toBe(await text("recall", {}));
     expect(await call("recall", { name: "none" })).toMatchObject({ isError: true });
   });
   it("changes no line of the index but the entry's own, and none of one that it cannot read whole", async () => {
