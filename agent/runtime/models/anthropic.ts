@@ -15,7 +15,7 @@ export interface AnthropicOptions {
 
 /** The API wants a limit. The AI SDK knows those of Claude's models, and takes 4,096 for all others, which cuts files in their middle; those who speak this API for models of their own take more. */
 const OTHERS_OUTPUT_TOKENS = 32_000;
-const DIALECT: Dialect = { optionsKey: "anthropic", idOf: (callId) => callId.replaceAll(/[^A-Za-z0-9_-]/g, "_"), imagesInResults: true, signedThoughts: true, errorFlag: true, cacheMark: { anthropic: { cacheControl: { type: "ephemeral" } } } };
+const DIALECT: Dialect = { optionsKey: "anthropic", ownsCall: (provider) => !("thoughtSignature" in provider), idOf: (callId) => callId.replaceAll(/[^A-Za-z0-9_-]/g, "_"), imagesInResults: true, signedThoughts: true, errorFlag: true, cacheMark: { anthropic: { cacheControl: { type: "ephemeral" } } } };
 
 export class AnthropicProvider implements ModelProvider {
   readonly name = "anthropic";

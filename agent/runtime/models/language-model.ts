@@ -10,6 +10,8 @@ import { thoughtFields } from "./thoughts.ts";
 export interface Dialect {
   /** Where the AI SDK puts what the provider wants back, and looks for it: `anthropic`, … */
   optionsKey: string;
+  /** What came with a call is this provider's, and wanted back; another refuses fields that it does not know. */
+  ownsCall: (provider: Readonly<Record<string, unknown>>) => boolean;
   /** A call's id as this provider takes it; another's may have been kept in the history. */
   idOf: (callId: string) => string;
   /** Images in tool results are understood; else they follow in a message of the user's. */
@@ -75,7 +77,7 @@ function assistantPart(part: AssistantMessage["content"][number], dialect: Diale
   const { optionsKey, signedThoughts } = dialect;
   // Blank text is refused by those who sent it.
   if (part.type === "text") return part.text.trim() === "" ? [] : [{ type: "text", text: part.text }];
-  const own = part.provider ? { providerOptions: { [optionsKey]: part.provider } as Options } : {};
+  const own = part.provider && (part.type === "thinking" || dialect.ownsCall(part.provider)) ? { providerOptions: { [optionsKey]: part.provider } as Options } : {};
   // A thought without its signature would be refused by those who sign; so would one of another provider.
   if (part.type === "thinking") return signedThoughts && part.provider && thoughtFields(part) === null ? [{ type: "reasoning", text: part.text, ...own }] : [];
   return [{ type: "tool-call", toolCallId: dialect.idOf(part.callId), toolName: part.tool, input: part.input, ...own }];
@@ -84,8 +86,9 @@ function assistantPart(part: AssistantMessage["content"][number], dialect: Diale
 function result({ callId, tool, content, isError }: ToolResultPart, dialect: Dialect): LanguageModelV4ToolResultPart {
   const at = { type: "tool-result" as const, toolCallId: dialect.idOf(callId), toolName: tool };
   const images = typeof content !== "string" && content.some(({ type }) => type === "image");
-  if (images && dialect.imagesInResults && isError !== true) {
-    return { ...at, output: { type: "content", value: content.map((part) => (part.type === "text" ? part : { type: "file" as const, data: { type: "data" as const, data: part.data }, mediaType: part.mediaType })) } };
+  if (images && dialect.imagesInResults) {
+    const failed = isError === true ? [{ type: "text" as const, text: "Error:" }] : [];
+    return { ...at, output: { type: "content", value: [...failed, ...content].map((part) => (part.type === "text" ? part : { type: "file" as const, data: { type: "data" as const, data: part.data }, mediaType: part.mediaType })) } };
   }
   const text = typeof content === "string" ? content : content.map((part) => (part.type === "text" ? part.text : "[image: see the next message]")).join("\n");
   if (isError !== true) return { ...at, output: { type: "text", value: text } };

@@ -60,6 +60,26 @@ describe("a server's calls", () => {
   });
 });
 
+describe("a history of several providers", () => {
+  const result = (callId: string, more: object = {}): Message => ({ role: "tool", content: [{ type: "tool-result", callId, tool: "echo", content: "r", ...more }] });
+  const call = (callId: string, provider: Record<string, unknown>): Message => ({ role: "assistant", content: [{ type: "tool-call", callId, tool: "echo", input: {}, provider }] });
+  const history: Message[] = [
+    { role: "user", content: [{ type: "text", text: "go" }] },
+    call("a", { thoughtSignature: "sig" }), result("a"),
+    call("b", { caller: { type: "direct" } }), result("b", { content: [{ type: "image", data: "iVBORw0KGgo=", mediaType: "image/png" }], isError: true }),
+  ];
+  it("gives each only what came from it, and shows a picture of what failed to all", async () => {
+    const sent: string[] = [];
+    const fetch: typeof globalThis.fetch = async (_, init) => (sent.push(init?.body as string), Response.json({ error: { message: "no" } }, { status: 400 }));
+    for (const provider of [new AnthropicProvider({ apiKey: "k", fetch }), new OpenAICompatibleProvider({ baseURL: "http://endpoint/v1", fetch })]) await run(provider, history);
+    const [anthropic = "", chat = ""] = sent;
+    expect([anthropic.includes('"caller"'), anthropic.includes("sig"), chat.includes("caller"), chat.includes('"thought_signature":"sig"')]).toEqual([true, false, false, true]);
+    for (const body of [anthropic, chat]) expect(body).toContain("iVBORw0KGgo=");
+    expect(anthropic).toMatch(/"text":"Error:"[^]*"type":"image"/);
+    expect(anthropic).not.toContain("see the next message");
+  });
+});
+
 describe("a schema of somebody else's", () => {
   const told = (inputSchema: JsonSchema) => toolFromJsonSchema({ name: "t", description: "", inputSchema, execute: async () => "" });
   it("is told as an object with properties and without a choice at its root, and checked as it is", () => {

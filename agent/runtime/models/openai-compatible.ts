@@ -22,7 +22,7 @@ export interface OpenAICompatibleOptions {
   cacheControl?: boolean | undefined;
 }
 
-const DIALECT: Dialect = { optionsKey: "openaiCompatible", idOf: (callId) => callId, imagesInResults: false, signedThoughts: false, errorFlag: false, cacheMark: null };
+const DIALECT: Dialect = { optionsKey: "openaiCompatible", ownsCall: (provider) => "thoughtSignature" in provider, idOf: (callId) => callId, imagesInResults: false, signedThoughts: false, errorFlag: false, cacheMark: null };
 
 interface WireMessage {
   role: string;
