@@ -2,6 +2,7 @@
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { threadId } from "node:worker_threads";
 import { entryPath, type ManifestChunk, type ManifestEntry } from "../protocol/manifest.ts";
 import type { ByteString } from "../protocol/tree-path.ts";
 import { fromSystem } from "./failure.ts";
@@ -38,7 +39,8 @@ export function loadIndex(path: string): TreeIndex | null {
 
 /** Replaces it at once, so that a reader finds the old or the new one. */
 export function saveIndex(path: string, index: TreeIndex): void {
-  const next = `${path}.${process.pid}.tmp`;
+  // Two syncs of one tree may end at once, each in a thread of its own.
+  const next = `${path}.${process.pid}.${threadId}.tmp`;
   try {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(next, JSON.stringify({ format: FORMAT, manifest_id: index.manifest_id, chunks: index.chunks, rows: Array.from(index.rows.values(), ({ entry, ino, ctime }) => [entry, ino, ctime]) }), { mode: 0o600 });
