@@ -1,6 +1,6 @@
 /** Owns what waits for a person: the pending permission requests of all sessions, as they come and as anyone answers them. */
 
-import { computed, effect, signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import type { Permission } from "../../../sdk/index.ts";
 import { client } from "../client.ts";
 import { alertOf } from "./alerts.ts";
@@ -57,9 +57,6 @@ export function watchPermissions(): void {
     else if (event.type === "permission.answered" || event.type === "permission.withdrawn") forget(event.data.permission_id);
   });
   // After every reconnection: what was told meanwhile, or could not be read, is in the list.
-  effect(() => {
-    void rounds.value;
-    void reread();
-  });
+  rounds.subscribe(() => void reread());
 }
 export const rereadPermissions = reread;
