@@ -121,11 +121,17 @@ function readable(schema: JsonSchema): z.ZodType {
 function parseWith(schema: z.ZodType, value: unknown): ParsedInput {
   const parsed = schema.safeParse(value);
   if (parsed.success) return { ok: true, value: parsed.data };
-  const issues = parsed.error.issues.slice(0, MAX_ISSUES).map((issue) => {
+  const issues = parsed.error.issues.flatMap(fieldsOf).slice(0, MAX_ISSUES).map((issue) => {
     const path = issue.path.map(String).join(".");
     const unknown = issue.code === "unrecognized_keys" ? `no such field; known are those of the schema` : issue.message;
     const field = issue.code === "unrecognized_keys" ? [path, issue.keys.join(", ")].filter(Boolean).join(".") : path;
     return `${field || "input"}: ${unknown}`;
   });
   return { ok: false, issues };
+}
+
+/** What is wrong with a choice is what is wrong with the alternative that comes closest; "invalid" alone helps nobody. */
+function fieldsOf(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  const [closest] = issue.code === "invalid_union" ? issue.errors.filter((each) => each.length > 0).sort((a, b) => a.length - b.length) : [];
+  return closest === undefined ? [issue] : closest.flatMap((inner) => fieldsOf({ ...inner, path: [...issue.path, ...inner.path] }));
 }

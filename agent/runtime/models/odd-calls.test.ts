@@ -88,6 +88,9 @@ describe("a schema of somebody else's", () => {
     const either = told({ type: "object", properties: { c: { type: "string" } }, oneOf: [{ properties: { a: { type: "string" } }, required: ["a"] }, { properties: { b: { type: "number" } }, required: ["b"] }, true] });
     expect(either.inputSchema).toEqual({ type: "object", properties: { a: { type: "string" }, b: { type: "number" }, c: { type: "string" } } });
     const choice = told({ anyOf: [{ type: "object", properties: { a: { type: "string" } }, required: ["a"] }, { type: "object", properties: { b: { type: "number" } }, required: ["b"] }] });
+    expect(choice.parse({})).toEqual({ ok: false, issues: ["a: Invalid input: expected string, received undefined"] });
+    const nested = told({ type: "object", properties: { to: { anyOf: [{ type: "object", properties: { id: { type: "number" } }, required: ["id"] }, { type: "object", properties: { name: { type: "string" }, of: { type: "string" } }, required: ["name", "of"] }] } }, required: ["to"] });
+    expect(nested.parse({ to: {} })).toEqual({ ok: false, issues: ["to.id: Invalid input: expected number, received undefined"] });
     expect([choice.parse({ a: "x" }).ok, choice.parse({ b: 1 }).ok, choice.parse({}).ok, choice.parse([]).ok]).toEqual([true, true, false, false]);
   });
 });
