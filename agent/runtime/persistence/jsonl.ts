@@ -17,6 +17,7 @@ const stored = z.object({ revision: z.number().int().min(1), updated_at: z.iso.d
 const archived = z.object({ at: z.iso.datetime(), message: z.json() });
 const LOCK_EVERY_MS = 5;
 const LOCK_PATIENCE_MS = 10_000;
+const NAMELESS_MS = 5_000;
 
 export function createJsonlPersistence({ directory, now = () => new Date() }: JsonlOptions): PersistenceAdapter {
   /** Readable, and unique although ids may hold anything. */
@@ -120,8 +121,10 @@ async function locked<T>(path: string, work: () => Promise<T>): Promise<T> {
     if (taken) break;
     if (waited > LOCK_PATIENCE_MS) throw new PersistenceError("unavailable", `${path} has been held for ${LOCK_PATIENCE_MS / 1_000} seconds; if no process uses it, delete it`);
     const holder = Number((await readFile(path, "utf8").catch(() => "")).split(" ")[0]);
+    // Empty: whoever took it died before it said who it was, unless it was just now.
+    const dead = holder > 0 ? !alive(holder) : await stat(path).then(({ mtimeMs }) => Date.now() - mtimeMs > NAMELESS_MS, () => false);
     // Moved away, not deleted: of several who find it dead one succeeds, and nobody takes a living one's.
-    if (holder > 0 && !alive(holder)) await rename(path, `${path}.dead`).catch(() => {});
+    if (dead) await rename(path, `${path}.dead`).catch(() => {});
     else await pause(LOCK_EVERY_MS);
   }
   try {

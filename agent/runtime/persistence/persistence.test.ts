@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { appendFile, chmod, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
@@ -82,6 +82,10 @@ describe("JSONL files", () => {
     await new Promise((resolve) => dead.once("exit", resolve));
     await writeFile(await fileOf("locked", "lock"), `${dead.pid} x`);
     expect(await adapter.append("locked", [2])).toBe(1);
+    const lock = await fileOf("locked", "lock");
+    await writeFile(lock, "");
+    await utimes(lock, new Date(0), new Date(0));
+    expect(await adapter.append("locked", [3])).toBe(2);
   });
   it("say that they cannot be written", async () => {
     await writeFile(join(directory, "file"), "");
