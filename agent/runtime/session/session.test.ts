@@ -44,6 +44,13 @@ describe("a session's conversations", () => {
     expect(openConversation(home, "c4", "t1").open).toEqual([asks, calls, begun, done]);
     expect(openConversation(home, "c4", "t2")).toMatchObject({ history: { length: 3 }, open: [] });
   });
+  it("keep what subagents did, at any depth, for the task; to others the call is told as cut off", () => {
+    const log = new ConversationLog(home, "c5", "t1");
+    const inside: JournalEntry = { type: "inside", callId: "a", entry: { type: "inside", callId: "b", entry: done } };
+    for (const entry of [asks, calls, begun, inside]) log.record(entry);
+    expect(openConversation(home, "c5", "t1").open).toEqual([asks, calls, begun, inside]);
+    expect(JSON.stringify(openConversation(home, "c5", "t2").history[2])).toMatch(/"callId":"a"[^]*had begun when[^]*"callId":"b"[^]*not run/);
+  });
   it("are read wherever a crash has cut them", () => {
     const log = new ConversationLog(home, "c3", "t1");
     for (const entry of [asks, calls, begun, done]) log.record(entry);
