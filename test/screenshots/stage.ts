@@ -19,11 +19,11 @@ export interface Shown {
 
 const DIFF = `--- a/src/cart.ts
 +++ b/src/cart.ts
-@@ -12,7 +12,9 @@ export function total(items: readonly Item[]): number {
+@@ -12,7 +12,9 @@
    let sum = 0;
    for (const item of items) {
 -    sum += item.price * item.count;
-+    // Prices are in cents: no rounding until the end.
++    // Whole cents.
 +    sum += item.cents * item.count;
    }
 -  return sum;
