@@ -76,6 +76,7 @@ describe.skipIf(missing !== null)(`a session's page${missing === null ? "" : ` (
     await question.getByRole("button", { name: "Approve" }).click();
     // The first by the rule, without a question.
     await says(page, "Bash: approved").nth(1).waitFor();
+    await transcript(page).locator(".item-tool .item-summary", { hasText: /^npm test$/ }).waitFor();
     await says(page, "All done.").waitFor();
     await transcript(page).locator(".item-answered", { hasText: "approved" }).waitFor();
     const [made] = (await scene.client.sessions.list({ labels: { team: "web" } })).items;

@@ -34,11 +34,18 @@ function inputText(input: unknown): string {
   return typeof input === "string" ? input : JSON.stringify(input, null, 2);
 }
 
+/** What a call is about, where its agent gave no summary: the one thing of its input that names it. */
+function about(input: unknown): string {
+  const fields: Record<string, unknown> = typeof input === "object" && input !== null ? (input as Record<string, unknown>) : {};
+  const named = ["command", "file_path", "path", "url", "pattern", "query"].map((name) => fields[name]).find((value) => typeof value === "string");
+  return typeof named === "string" ? named : inputText(input);
+}
+
 function Tool({ item }: { item: ItemOf<"tool"> }) {
   const state = item.state === "running" ? <i class="spinner" role="img" aria-label="running" /> : <Icon name={item.state === "done" ? "check" : "warning"} size={16} />;
   return (
     <details class={`item-tool ${item.state}`}>
-      <summary>{state}<b>{plain(item.tool)}</b><span class="item-summary" dir="ltr">{plain(item.summary ?? inputText(item.input)).slice(0, 300)}</span><span class="soft">{item.duration_ms === null ? "" : duration(item.duration_ms)}</span></summary>
+      <summary>{state}<b>{plain(item.tool)}</b><span class="item-summary" dir="ltr">{plain(item.summary ?? about(item.input)).slice(0, 300)}</span><span class="soft">{item.duration_ms === null ? "" : duration(item.duration_ms)}</span></summary>
       <h2>Input</h2><pre class="sunken" tabIndex={0}><Long text={inputText(item.input)} /></pre>
       {item.output !== null && <><h2>{item.state === "failed" ? "Error" : "Output"}</h2><pre class="sunken" tabIndex={0}><Long text={item.output} ansi /></pre></>}
       <Cut truncated={item.truncated} />
