@@ -33,8 +33,8 @@ export function treeReason(error: unknown): TreeReason | null {
 export function fromSystem(error: unknown, doing: string): unknown {
   const code = error instanceof Error && "code" in error ? error.code : null;
   if (code === "ENOSPC" || code === "EDQUOT") return treeFailure("disk_full", `the disk is full: ${doing}`, { system: code });
-  if (code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "EBUSY" || code === "ENOTDIR" || code === "ELOOP" || code === "EEXIST" || code === "ENOENT" || code === "EIO")
-    return treeFailure("unreadable", `${doing}: ${(error as Error).message}`, { system: code });
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "EBUSY" || code === "ENOTDIR" || code === "ELOOP" || code === "EEXIST" || code === "ENOENT" || code === "EIO" || code === "ENAMETOOLONG")
+    return treeFailure("unreadable", `${doing}: ${(error as Error).message.slice(0, 500)}`, { system: code });
   return error;
 }
 

@@ -121,6 +121,13 @@ describe("a store that lies is refused, named, and the old tree kept whole:", ()
     const bytes = zstdCompressSync([...manifestLines(hostile)].join(""));
     await refused(root, { manifest: bytes, door }, "refused", /\.\.|absolute|place where trees are restored|device/);
   });
+  it("a path that does not fit below its place", async () => {
+    const { root, door, manifest } = await place({ f: "f" });
+    const names = Array<string>(41).fill("d".repeat(98));
+    const entries = names.map((_, depth) => ({ type: "directory" as const, path: names.slice(0, depth + 1).join("/"), mode: 0o755, mtime: 0 }));
+    const deep = { header: { ...manifest.header, entries: entries.length, files: 0, bytes: 0, chunks: 0 }, chunks: [], entries };
+    await refused(root, { manifest: zstdCompressSync([...manifestLines(deep)].join("")), door }, "unreadable", /cannot be restored: ENAMETOOLONG/);
+  });
   it("a file below a symlink", async () => {
     const { root, door, manifest } = await place({ f: "f" });
     const [file] = manifest.entries as [FileEntry];

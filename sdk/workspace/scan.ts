@@ -9,6 +9,9 @@ import { IGNORE_FILE, IgnoreRules, type Include } from "./selection.ts";
 import { STAGE } from "./stage.ts";
 import { systemPath } from "./system-path.ts";
 
+/** A longer path, bytes, is left out: where the tree is brought back, its place comes before it, and all together has to fit into PATH_MAX of 4,096. */
+export const MAX_KEPT_PATH_BYTES = 3_072;
+
 /** What tells that a file is still the one that was read: a rename, a write and a chmod each change one of these. */
 export interface Stamp {
   ino: string;
@@ -102,7 +105,7 @@ export async function scanTree(options: ScanOptions): Promise<Scan> {
         if (!gone(error)) leaveOut(path, `cannot be read: ${(error as Error).message.slice(0, 200)}`);
         continue;
       }
-      const fault = pathFault(path);
+      const fault = path.length > MAX_KEPT_PATH_BYTES ? `is longer than ${MAX_KEPT_PATH_BYTES} bytes` : pathFault(path);
       if (fault) leaveOut(path, fault);
       else if (rules?.ignores(path, stat.isDirectory())) leaveOut(path, IGNORE_FILE);
       else if (stat.isDirectory()) {

@@ -15,7 +15,7 @@ import { Include, IGNORE_FILE } from "./selection.ts";
 import { ChunkSender } from "./send.ts";
 import { recoverTree } from "./stage.ts";
 import { systemPath } from "./system-path.ts";
-import { ChunkTable, recordsOf, type FileRecord } from "./tree-record.ts";
+import { ChunkTable, knownOf, type FileRecord } from "./tree-record.ts";
 import { loadIndex, rowOf, saveIndex, type IndexRow, type TreeIndex } from "./tree-index.ts";
 
 export interface SyncProgress {
@@ -128,13 +128,13 @@ class Sync {
     recoverTree(root);
     const index = loadIndex(this.options.index);
     const scan = await this.scan(root);
-    const records = recordsOf(index, scan.found);
-    let forced = await this.sender.gone([...new Set([...records.values()].flatMap((record) => record.content.pieces.map(({ slot }) => slot.id ?? "")))]);
-    for (const id of wasteful(records)) forced.add(id);
+    const { records, contents, alive } = knownOf(index, scan.found);
+    let forced = await this.sender.gone((index?.chunks ?? []).map(({ id }) => id));
+    for (const id of wasteful(alive)) forced.add(id);
     let torn = false;
     let read = 0;
     for (let round = 1; ; round++) {
-      const outcome = await this.read(root, scan, records, forced);
+      const outcome = await this.read(root, scan, records, contents, forced);
       torn ||= outcome.torn;
       read += outcome.read;
       if (round === 1) torn = changedMeanwhile(root, scan.found) || torn;
@@ -186,10 +186,10 @@ class Sync {
   }
 
   /** Reads the files that have no record, or whose record stands on chunks of `forced`. */
-  private async read(root: string, scan: Scan, records: Map<ByteString, FileRecord>, forced: ReadonlySet<string>): Promise<{ torn: boolean; read: number }> {
+  private async read(root: string, scan: Scan, records: Map<ByteString, FileRecord>, contents: ReadonlyMap<string, Content>, forced: ReadonlySet<string>): Promise<{ torn: boolean; read: number }> {
     const usable = (content: Content) => forced.size === 0 || content.pieces.every(({ slot }) => slot.id !== null && !forced.has(slot.id));
     const known = new Map<string, Content>();
-    for (const { content } of records.values()) if (usable(content)) known.set(content.hash, content);
+    for (const content of [...contents.values(), ...Array.from(records.values(), (record) => record.content)]) if (usable(content)) known.set(content.hash, content);
     const reader = new FileReader({ root, breath: this.breath, known, emit: (raw, slot) => this.sender.emit(raw, slot) });
     let torn = false;
     let read = 0;
@@ -289,9 +289,9 @@ function sameEntries(index: TreeIndex, rows: ReadonlyMap<ByteString, IndexRow>):
 }
 
 /** Chunks that are mostly made of what nobody has any more. */
-function wasteful(records: ReadonlyMap<ByteString, FileRecord>): string[] {
+function wasteful(alive: ReadonlySet<Content>): string[] {
   const live = new Map<Slot, number>();
-  for (const content of new Set(Array.from(records.values(), (record) => record.content))) for (const { slot, length } of content.pieces) live.set(slot, (live.get(slot) ?? 0) + length);
+  for (const content of alive) for (const { slot, length } of content.pieces) live.set(slot, (live.get(slot) ?? 0) + length);
   return [...live].filter(([slot, bytes]) => bytes < slot.size * WORTH_KEEPING).map(([slot]) => slot.id ?? "");
 }
 

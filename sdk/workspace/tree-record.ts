@@ -16,26 +16,35 @@ export interface FileRecord {
   row?: IndexRow;
 }
 
-/** Records of the files that are as the index knows them. */
-export function recordsOf(index: TreeIndex | null, found: readonly Found[]): Map<ByteString, FileRecord> {
-  const records = new Map<ByteString, FileRecord>();
-  if (!index) return records;
+/** What the index tells of a tree that was scanned. */
+export interface Known {
+  /** Of the files that are as the index knows them. */
+  records: Map<ByteString, FileRecord>;
+  /** All that it holds, by hash: also what is under another name now, or has to be read again to be sure. */
+  contents: Map<string, Content>;
+  /** What of it the tree still has, as far as can be told without reading. */
+  alive: Set<Content>;
+}
+
+export function knownOf(index: TreeIndex | null, found: readonly Found[]): Known {
+  const known: Known = { records: new Map(), contents: new Map(), alive: new Set() };
+  if (!index) return known;
+  const { records, contents, alive } = known;
   const slots: Slot[] = index.chunks.map((chunk) => ({ ...chunk }));
-  const contents = new Map<string, Content>();
+  for (const { entry } of index.rows.values()) {
+    if (entry.type !== "file" || contents.has(entry.hash)) continue;
+    const pieces = entry.pieces.flatMap(([at, offset, length]) => (slots[at] ? [{ slot: slots[at], offset, length }] : []));
+    // An index that does not fit itself is as good as none.
+    if (pieces.length === entry.pieces.length) contents.set(entry.hash, { size: entry.size, hash: entry.hash, holes: entry.holes ?? [], pieces });
+  }
   for (const file of found) {
     const row = file.type === "file" ? index.rows.get(file.path) : undefined;
-    if (!row || row.entry.type !== "file" || !rowFits(row, file.stamp)) continue;
-    const { hash, size, holes } = row.entry;
-    let content = contents.get(hash);
-    if (!content) {
-      content = { size, hash, holes: holes ?? [], pieces: row.entry.pieces.flatMap(([at, offset, length]) => (slots[at] ? [{ slot: slots[at], offset, length }] : [])) };
-      // An index that does not fit itself is as good as none.
-      if (content.pieces.length !== row.entry.pieces.length) continue;
-      contents.set(hash, content);
-    }
-    records.set(file.path, { content, stamp: file.stamp, torn: false, readAt: 0, row });
+    const content = row?.entry.type === "file" ? contents.get(row.entry.hash) : undefined;
+    if (!row || !content) continue;
+    if (content.size === file.stamp.size) alive.add(content);
+    if (rowFits(row, file.stamp)) records.set(file.path, { content, stamp: file.stamp, torn: false, readAt: 0, row });
   }
-  return records;
+  return known;
 }
 
 /** The chunks that a manifest needs, in the order of their first use, each once. */

@@ -1,7 +1,8 @@
-import { lstatSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
@@ -10,6 +11,7 @@ import { DirectoryDoor } from "./door.ts";
 import { removeTree } from "./stage.ts";
 import { restoreTree } from "./restore.ts";
 import { syncTree, type SyncOptions } from "./sync.ts";
+import { TICK_MS } from "./tree-index.ts";
 
 const base = mkdtempSync(join(tmpdir(), "workspace-trees-"));
 afterAll(() => removeTree(base));
@@ -48,7 +50,8 @@ describe("a tree that was synced and restored", () => {
         expect(await again.done).toMatchObject({ manifest_id: one.manifest_id, unchanged: true });
         removeTree(at);
       }),
-      { numRuns: 20 },
+      // What it makes smaller takes longer than a test may: the first that fails is shown.
+      { numRuns: 20, endOnFailure: true },
     );
   });
 
@@ -76,6 +79,18 @@ describe("a tree that was synced and restored", () => {
     expect(two.sent_chunks).toBeLessThan(one.sent_chunks / 2);
     spawnSync("mv", [join(tree, "large"), join(tree, "moved")]);
     expect(await sync()).toMatchObject({ sent_chunks: 0, unchanged: false });
+  });
+
+  it("sends nothing again of what moved among small files, or is so new that it has to be read again", async () => {
+    const { tree, sync } = place();
+    for (let i = 0; i < 50; i++) writeFileSync(join(tree, `f${i}`), bytesOf(i, 1_000));
+    await delay(2 * TICK_MS);
+    writeFileSync(join(tree, "new"), bytesOf(50, 1_000));
+    const { ctimeMs } = lstatSync(join(tree, "new"));
+    const one = await sync({ now: () => ctimeMs });
+    expect(await sync()).toMatchObject({ manifest_id: one.manifest_id, unchanged: true, sent_bytes: 0 });
+    renameSync(join(tree, "f7"), join(tree, "moved"));
+    expect(await sync()).toMatchObject({ unchanged: false, sent_chunks: 0 });
   });
 
   it("keeps holes as holes", async () => {
@@ -114,6 +129,18 @@ describe("what is left out is named", () => {
     server.close();
     expect(done.files).toBe(1);
     expect(done.excluded).toEqual([{ path: "pipe", why: "a pipe" }, { path: "socket", why: "a socket" }]);
+  });
+
+  it("paths that would not fit below a longer place, with all that is in them", async () => {
+    const { at, tree, door, sync } = place();
+    const name = "d".repeat(100);
+    const levels = Math.floor((4_000 - tree.length) / (name.length + 1));
+    mkdirSync(join(tree, ...Array<string>(levels).fill(name)), { recursive: true });
+    const done = await sync();
+    const kept = Math.floor(3_072 / (name.length + 1));
+    expect(done.excluded).toEqual([{ path: Array<string>(kept + 1).fill(name).join("/"), why: "is longer than 3072 bytes" }]);
+    await restoreTree({ root: join(at, "a longer name than the tree had"), manifest: done.manifest_id, door });
+    expect(picture(join(at, "a longer name than the tree had")).size).toBe(kept);
   });
 
   it("what .marionetteignore says, as git would, in every directory", async () => {
