@@ -40,6 +40,8 @@ export type Found =
   | { type: "symlink"; path: ByteString; stamp: Stamp; target: ByteString };
 
 export interface Scan {
+  /** The tree's own directory, right before its names were read. */
+  root: Stamp;
   found: Found[];
   files: number;
   bytes: number;
@@ -70,10 +72,18 @@ export interface ScanOptions {
   onFile?: (files: number, bytes: number) => void;
 }
 
+function rootStamp(root: string): Stamp {
+  try {
+    return stampOf(lstatSync(systemPath(root, ""), { bigint: true }));
+  } catch (error) {
+    throw fromSystem(error, "the tree cannot be read");
+  }
+}
+
 /** Walks the tree. What disappears in the meantime is not in it; what cannot be read is named. */
 export async function scanTree(options: ScanOptions): Promise<Scan> {
   const { root, include, breath, signal } = options;
-  const scan: Scan = { found: [], files: 0, bytes: 0, excluded: new LeftOut() };
+  const scan: Scan = { root: rootStamp(root), found: [], files: 0, bytes: 0, excluded: new LeftOut() };
   const leaveOut = (path: ByteString, why: string) => scan.excluded.add(path, why);
 
   /** Answers whether something in it was kept. */

@@ -1,4 +1,4 @@
-import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, statSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -61,6 +61,19 @@ describe("a tree that changes while it is read", () => {
     clearInterval(timer);
     expect(done.torn).toBe(true);
     await restoreTree({ root: join(at, "copy"), manifest: done.manifest_id, door });
+    expect(await start().done).toMatchObject({ torn: false });
+  });
+
+  it("is marked torn where a name at its top comes after they were listed", async () => {
+    const { tree, start } = place();
+    for (let i = 0; i < 100; i++) writeFileSync(join(tree, `f${i}`), bytesOf(i, 100_000));
+    const before = lstatSync(tree).mtimeMs;
+    const { done } = start({ onProgress: ({ phase }) => {
+      if (phase !== "read") return;
+      // The clock of a file system ticks, and a change within one tick leaves no trace.
+      for (let i = 0; lstatSync(tree).mtimeMs === before; i++) writeFileSync(join(tree, `more-${i}`), "new");
+    } });
+    expect(await done).toMatchObject({ torn: true, files: 100 });
     expect(await start().done).toMatchObject({ torn: false });
   });
 

@@ -137,7 +137,7 @@ class Sync {
       const outcome = await this.read(root, scan, records, contents, forced);
       torn ||= outcome.torn;
       read += outcome.read;
-      if (round === 1) torn = changedMeanwhile(root, scan.found) || torn;
+      if (round === 1) torn = changedMeanwhile(root, scan, this.options.include !== undefined) || torn;
       this.allRead();
       await this.sender.settled();
       const { manifest, rows } = this.build(scan, records, index, torn);
@@ -264,8 +264,8 @@ class Sync {
   }
 }
 
-/** Whether a directory's list of names has changed since it was scanned: the tree is then of more than one moment. */
-function changedMeanwhile(root: string, found: readonly Found[]): boolean {
+/** Whether a directory's list of names has changed since it was scanned: the tree is then of more than one moment. Where only a `part` is kept, others come and go at its top. */
+function changedMeanwhile(root: string, scan: Scan, part: boolean): boolean {
   const now = (path: ByteString): Stamp | null => {
     try {
       return stampOf(lstatSync(systemPath(root, path), { bigint: true }));
@@ -273,7 +273,7 @@ function changedMeanwhile(root: string, found: readonly Found[]): boolean {
       return null;
     }
   };
-  return found.some((entry) => entry.type === "directory" && now(entry.path)?.mtime !== entry.stamp.mtime);
+  return (!part && now("")?.mtime !== scan.root.mtime) || scan.found.some((entry) => entry.type === "directory" && now(entry.path)?.mtime !== entry.stamp.mtime);
 }
 
 function sameEntries(index: TreeIndex, rows: ReadonlyMap<ByteString, IndexRow>): boolean {
