@@ -259,15 +259,23 @@ export function sandboxContract(name: string, { make, skips = {} }: ContractOpti
       await workspace.write("more", "");
       const elsewhere = (await subject.again().materialize(key)).workspace;
       await until(async () => ((await elsewhere.readJob(job.id)).state === "exited" ? true : null));
-      const rest = await until(async () => {
-        const read = await elsewhere.readJob(job.id, { offset: 4 });
-        return read.bytes.length > 0 ? read : null;
-      });
+      const rest = await elsewhere.readJob(job.id, { offset: 4 });
       expect(Buffer.from(rest.bytes).toString()).toBe("two\n");
       expect(rest).toMatchObject({ state: "exited", exit_code: 7, size: 8 });
       expect((await workspace.jobs()).map(({ id }) => id)).toContain(job.id);
       expect(await code(workspace.readJob("job_000000000000"))).toBe("not_found");
       expect(await code(workspace.readJob("../../etc"))).toBe("not_found");
+    });
+    test("tells a job's end once all that it said can be read, and where what it left behind could say more, soon after", async ({ workspace }) => {
+      for (let time = 0; time < 5; time++) {
+        const job = await workspace.startJob("seq 1 20000");
+        const ended = await until(async () => (await workspace.jobs()).find(({ id, state }) => id === job.id && state === "exited") ?? null);
+        expect(ended.size).toBe(108_894);
+      }
+      const held = await workspace.startJob("sleep 60 & echo held");
+      await until(async () => ((await workspace.readJob(held.id)).state === "exited" ? true : null));
+      expect(Buffer.from((await workspace.readJob(held.id)).bytes).toString()).toBe("held\n");
+      await workspace.killJob(held.id);
     });
     test("kills a job with all that it forked", async ({ workspace }) => {
       const job = await workspace.startJob("trap '' TERM; sleep 967 & setsid sleep 966 & echo up; sleep 965");

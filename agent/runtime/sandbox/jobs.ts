@@ -14,31 +14,43 @@ const DROPPED = "\n[… output was dropped here: it is more than is kept …]\n"
 
 /**
  * $1 the job's directory, $2 the command, $3 bytes of the head, $4 of the tail. `dd` writes what it has read at once, so that output can be read while the
- * job runs; it is begun anew from time to time to look at the size.
+ * job runs; it is begun anew from time to time to look at the size. The code is told once all output lies there; where what the command left behind holds
+ * its output open, two seconds later.
  */
 const SUPERVISOR = `dir=$1
 echo $$ > "$dir/pid"
 if command -v bash >/dev/null 2>&1; then shell=bash; else shell=sh; fi
-{ "$shell" -c "$2" </dev/null 2>&1; echo $? > "$dir/code.partial"; mv "$dir/code.partial" "$dir/code"; } | {
+{
+  "$shell" -c "$2" </dev/null 2>&1; echo $? > "$dir/code.partial"
+  exec > /dev/null
+  looks=0
+  while [ ! -f "$dir/drained" ] && [ "$looks" -lt 100 ]; do
+    sleep 0.02 2>/dev/null || { sleep 1; looks=$((looks + 49)); }
+    looks=$((looks + 1))
+  done
+  mv "$dir/code.partial" "$dir/code"
+} | {
   : > "$dir/head"
   size=0
-  while [ "$size" -lt "$3" ]; do
+  more=yes
+  while [ -n "$more" ] && [ "$size" -lt "$3" ]; do
     dd bs=65536 count=32 >> "$dir/head" 2>/dev/null
     now=$(wc -c < "$dir/head")
-    [ "$now" -eq "$size" ] && exit 0
+    [ "$now" -eq "$size" ] && more=
     size=$now
   done
-  tail -c "$4" > "$dir/tail.partial"; mv "$dir/tail.partial" "$dir/tail"
+  [ -z "$more" ] || { tail -c "$4" > "$dir/tail.partial"; mv "$dir/tail.partial" "$dir/tail"; }
+  : > "$dir/drained"
 }`;
 
-/** Prints of each job: id, bytes of the head, bytes of the tail or -, code or -, and its command's first line. */
+/** Prints of each job: id, bytes of the head, bytes of the tail or -, code or -, and its command's first line. The code is read first: with it, the rest is whole. */
 const LISTING = `cd "$1" 2>/dev/null || exit 0
 for id in job_*; do
   [ -f "$id/command" ] || continue
   [ -z "$2" ] || [ "$2" = "$id" ] || continue
+  code=-; [ -f "$id/code" ] && code=$(cat "$id/code")
   head=0; [ -f "$id/head" ] && head=$(wc -c < "$id/head")
   tail=-; [ -f "$id/tail" ] && tail=$(wc -c < "$id/tail")
-  code=-; [ -f "$id/code" ] && code=$(cat "$id/code")
   printf '%s %s %s %s %s\\n' "$id" $head $tail $code "$(head -c 500 "$id/command" | tr '\\n' ' ')"
 done`;
 
