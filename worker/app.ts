@@ -3,7 +3,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { cors } from "hono/cors";
 import { Failure } from "../sdk/protocol/index.ts";
-import type { App, AppEnv } from "./context.ts";
+import type { App, AppEnv, Ctx } from "./context.ts";
 import { recordsFor, type Records } from "./db/records.ts";
 import type { Env } from "./env.ts";
 import type { DashboardFiles } from "./ui/files.ts";
@@ -46,7 +46,7 @@ interface Parts {
 }
 
 const room = (): App => new OpenAPIHono<AppEnv>({ defaultHook: validated });
-const nowhere = () => new Failure("not_found", "No such route", { hint: "GET /docs lists them all" });
+const nowhere = (c: Ctx) => failed(new Failure("not_found", "No such route", { hint: "GET /docs lists them all" }), c);
 /** A browser may call from any origin: what it brings is the key that the page itself has; the dashboard's cookie is never sent from another site. */
 const anyOrigin = cors({
   origin: "*",
@@ -79,7 +79,7 @@ export function createApp(parts: Parts = { recordsFor }): App {
   const cache = keyCache();
   const app = room();
   app.onError((error, c) => failed(error, c));
-  app.notFound((c) => failed(nowhere(), c));
+  app.notFound(nowhere);
   app.use(framed(parts.recordsFor));
   app.use("/api/v1/*", async (c, next) => (c.req.header("upgrade") ? next() : anyOrigin(c, next)));
   // Before the API, whose bodies are all JSON.
@@ -91,7 +91,7 @@ export function createApp(parts: Parts = { recordsFor }): App {
   healthRoutes(app);
   linkRoutes(app);
   signInRoutes(app, cache);
-  uiRoutes(app, parts.dashboard ?? {});
+  uiRoutes(app, parts.dashboard ?? {}, nowhere);
   docRoutes(app);
   return app;
 }

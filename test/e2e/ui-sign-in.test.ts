@@ -53,6 +53,17 @@ describe.skipIf(missing !== null)(`signing in${missing === null ? "" : ` (${miss
     expect(await page.evaluate("history.length")).toBeLessThanOrEqual(2);
   });
 
+  it("says of an address that leads nowhere that it does, and tells programs so in JSON", async () => {
+    dashboard.allow(/status of 404/);
+    const page = await dashboard.visit("/nowhere/at/all");
+    await page.getByRole("heading", { name: "No such page" }).waitFor();
+    const told = async (path: string, accept: string) => {
+      const response = await fetch(`${url}${path}`, { headers: { accept } });
+      return [response.status, response.headers.get("content-type")?.split(";")[0]];
+    };
+    expect([await told("/nowhere", "text/html"), await told("/nowhere", "*/*"), await told("/links/nowhere", "text/html")]).toEqual([[404, "text/html"], [404, "application/json"], [404, "application/json"]]);
+  });
+
   it("gives the cookie to no other site: not to its forms, its scripts or its sockets", async () => {
     const page = await dashboard.visit("/");
     const [cookie] = await page.context().cookies();

@@ -3,7 +3,7 @@
 import type { App, Ctx } from "../context.ts";
 import type { DashboardFiles } from "../ui/files.ts";
 
-/** First parts of the dashboard's own paths; whatever else is unknown stays unknown. */
+/** First parts of the dashboard's own paths. */
 const PAGES = ["/", "/sessions", "/inbox", "/files", "/costs", "/settings", "/hosts", "/schedules", "/sign-in"];
 /** Stands in the page where the nonce goes. */
 const NONCE = "__NONCE__";
@@ -23,8 +23,14 @@ function bodyOf({ text, base64 }: DashboardFiles[string]): string | Uint8Array<A
   return text ?? Uint8Array.from(atob(base64 ?? ""), (char) => char.charCodeAt(0));
 }
 
-/** Mount before the pages of the reference. `files` is empty where the worker was bundled without the dashboard: then nothing is mounted. */
-export function uiRoutes(app: App, files: DashboardFiles): void {
+/** A person's browser asks for a page, not a program for an answer. */
+const browses = (c: Ctx) => c.req.raw.method === "GET" && (c.req.header("accept") ?? "").includes("text/html") && !/^\/(api|admin|gateway|links|assets)\//.test(c.req.path);
+
+/**
+ * Mount before the pages of the reference. `files` is empty where the worker was bundled without the dashboard: then nothing is mounted.
+ * A browser that asks for what is nowhere gets the dashboard, which says so; all others get what `nowhere` answers.
+ */
+export function uiRoutes(app: App, files: DashboardFiles, nowhere: (c: Ctx) => Response | Promise<Response>): void {
   const index = files["/index.html"]?.text;
   if (index === undefined) return;
   function page(c: Ctx): Response | Promise<Response> {
@@ -33,6 +39,11 @@ export function uiRoutes(app: App, files: DashboardFiles): void {
     c.header("permissions-policy", "camera=(), geolocation=(), payment=(), usb=(), microphone=(self)");
     return c.html((index ?? "").replaceAll(NONCE, nonce));
   }
+  app.notFound((c) => {
+    if (!browses(c)) return nowhere(c);
+    c.status(404);
+    return page(c);
+  });
   for (const path of PAGES) {
     app.get(path, page);
     if (path !== "/") app.get(`${path}/*`, page);
