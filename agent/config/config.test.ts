@@ -57,6 +57,8 @@ providers:
     ["providers: { process: { suspend_config: { strategy: pause, max_duration: 0s } } }", "providers.process.suspend_config.max_duration: expected at least 1s"],
     ["providers: { docker: { suspend_config: { strategy: pause, min_duration: 60 } } }", "providers.docker.suspend_config.min_duration: expected a duration like 60s, 15m or 24h"],
     ["providers: { docker: { suspend_config: { strategy: pause, min_duration: 2h, max_duration: 1h } } }", "providers.docker.suspend_config.max_duration: expected at least min_duration"],
+    ["providers: { docker: { dns: [one.one.one.one] } }", "providers.docker.dns.0: expected an IP address"],
+    ["providers: { docker: { apparmor_profile: a b } }", "providers.docker.apparmor_profile: expected the name of an AppArmor profile"],
     ["providers: { default: kubernetes }", "providers.default: expected docker or process"],
     ["providers: { docker: { host: /var/run/docker.sock } }", "providers.docker.host: expected unix:///path or tcp://host:port"],
     ["browse_roots: [relative]", "browse_roots.0: expected an absolute path"],

@@ -62,6 +62,10 @@ const docker = z.strictObject({
   host: z.string().regex(/^(unix:\/\/\/|tcp:\/\/|http:\/\/|https:\/\/)\S+$/, "expected unix:///path or tcp://host:port").optional(),
   image: z.string().min(1).max(400).default("marionette-runner:latest"),
   network: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, "expected the name of a Docker network").default("bridge"),
+  /** Name servers of sandboxes, such as `1.1.1.3`, which knows no malware; absent: the engine's own. */
+  dns: z.array(z.union([z.ipv4(), z.ipv6()], { error: "expected an IP address" })).max(8).default([]),
+  /** An AppArmor profile that the host has loaded; absent: the engine's own, where the host has AppArmor at all. */
+  apparmor_profile: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,199}$/, "expected the name of an AppArmor profile").optional(),
   resources: resources.prefault({}),
   suspend_config: suspendConfig("docker").optional(),
 });

@@ -12,6 +12,7 @@ import { openRelay } from "../daemon/relay.ts";
 import { Layout, makeDirectories } from "../daemon/layout.ts";
 import { logger } from "../daemon/log.ts";
 import type { ProviderContext } from "./context.ts";
+import { containerOptions } from "./docker-options.ts";
 import { DockerProvider } from "./docker.ts";
 import type { FoundAgent, Provider } from "./provider.ts";
 
@@ -48,6 +49,17 @@ describe("docker provider without an engine or an image", () => {
   it("refuses an engine on another machine, which could not see the workspaces", async () => {
     const provider = new DockerProvider(contextOf("providers: { docker: { host: 'tcp://10.0.0.9:2375' } }"));
     expect(await provider.probe()).toMatchObject({ available: false, detail: expect.stringContaining("another machine") as string });
+  });
+});
+
+describe("a container's options", () => {
+  it("name an AppArmor profile where the host's file does, beside the list of system calls", () => {
+    const ids = { runner_id: newId("runner", Date.now()), session_id: newId("session", Date.now()), tenant_id: newId("tenant", Date.now()), workspace_id: newId("workspace", Date.now()) };
+    const request = { ...ids, epoch: 1, directories: new Layout("/nowhere").directories(ids), mounts: [], fresh: true };
+    const of = (text: string) => containerOptions({ request, config: parseConfig(text).providers.docker, user: { uid: 1_000, gid: 1_000 }, labels: {}, bundle: "/bundle", env: {} }).HostConfig;
+    expect(of("providers: { docker: { apparmor_profile: docker-claude } }")?.SecurityOpt).toEqual(["no-new-privileges", expect.stringMatching(/^seccomp=/), "apparmor=docker-claude"]);
+    expect(of("")).toMatchObject({ SecurityOpt: ["no-new-privileges", expect.stringMatching(/^seccomp=/)], ReadonlyRootfs: true, CapDrop: ["ALL"] });
+    expect(of("")).not.toHaveProperty("Dns");
   });
 });
 
@@ -99,8 +111,8 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
   afterAll(() => rm(root, { recursive: true, force: true, maxRetries: 10 }));
 
   /** Runs a script in a container and gives back what it wrote to `said`. */
-  async function run(script: string, before: (state: string, session: string) => Promise<() => Promise<void>> = async () => async () => {}): Promise<unknown> {
-    const provider = new DockerProvider(context);
+  async function run(script: string, before: (state: string, session: string) => Promise<() => Promise<void>> = async () => async () => {}, own = context): Promise<unknown> {
+    const provider = new DockerProvider(own);
     const now = Date.now();
     const ids = { runner_id: newId("runner", now), session_id: newId("session", now), tenant_id: newId("tenant", now), workspace_id: newId("workspace", now) };
     const directories = layout.directories(ids);
@@ -125,6 +137,12 @@ describe.skipIf(unavailable !== null || process.arch !== "x64")("a container's b
     const directories = layout.directories(ids);
     await makeDirectories(directories, provider.owner, {});
     await expect(provider.start({ ...ids, epoch: 1, directories, mounts: [], fresh: true })).rejects.toMatchObject({ name: "ProviderError", retryable: false, run: { code: "image_missing", hint: "npm run image" } });
+  });
+
+  it("asks the name servers that the host's file names, and no other", async () => {
+    const own = contextOf("providers: { docker: { dns: [1.1.1.3, '2606:4700:4700::1113'] } }", root);
+    const said = (await run(`say(require("node:fs").readFileSync("/etc/resolv.conf", "utf8"))`, undefined, own)) as string;
+    expect(said.match(/(?<=^nameserver ).*$/gm)).toEqual(["1.1.1.3", "2606:4700:4700::1113"]);
   });
 
   it("lets none of the dangerous system calls through, and all that programs need", async () => {
