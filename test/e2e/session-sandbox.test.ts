@@ -32,6 +32,7 @@ sandboxContract("session", {
   skips: {
     "is one when it is asked for by many at once": "two processes may each make a session: the API finds one by label, and makes none under a name",
     "keeps background jobs, their output and their codes": JOBS,
+    "tells a job's end once all that it said can be read, and where what it left behind could say more, soon after": JOBS,
     "kills a job with all that it forked": JOBS,
     "bounds what a job says": JOBS,
     "shows output while the command runs": BESIDE,
