@@ -188,10 +188,11 @@ describe("a session whose agent needs a key", () => {
     const session = await scene.session({ api_key: "sk-test-only-gone" });
     const first = await scene.task(session, steps(["env", "MODEL_API_KEY"]));
     expect(await scene.end(first)).toMatchObject({ status: "completed", result: expect.stringMatching(/^gtok_/) as unknown });
-    const { dir } = scene.host;
+    const { dir, id } = scene.host;
     await scene.host.stop();
     await scene.stack.controlPlane.kill();
-    scene.host = await scene.stack.host({ dir, args: scene.agents.args });
+    // A control plane that was killed may not have written down yet that the host had gone.
+    scene.host = await scene.stack.host({ dir, id, args: scene.agents.args });
     const task = await scene.end(await scene.task(session, "hello"));
     expect(task).toMatchObject({ status: "failed", error: { code: "key_missing", hint: expect.stringContaining("PATCH") as unknown } });
     await scene.client.sessions.update(session.id, { api_key: "sk-test-only-new" });
