@@ -62,6 +62,9 @@ const APPROVALS: readonly { scope: Scope; name: string; title: string }[] = [
   { scope: "session", name: "For the session", title: "Calls like this until the session ends" },
 ];
 
+/** At once: `autofocus` comes with the next frame, and a key pressed before it would be a command. */
+const focused = (element: HTMLElement | null) => element?.focus();
+
 /** The answers. */
 export function Answers({ id, asked }: { id: string; asked: Pick<Permission, "tool" | "input"> }) {
   const [busy, setBusy] = useState(false);
@@ -73,8 +76,8 @@ export function Answers({ id, asked }: { id: string; asked: Pick<Permission, "to
   };
   if (denying) {
     return (
-      <form class="row answers" onSubmit={(event) => { event.preventDefault(); send({ allow: false, reason: reason.trim() || undefined }); }}>
-        <input aria-label="Why not (the agent reads it)" placeholder="Why not? The agent reads it." value={reason} onInput={(event) => setReason(event.currentTarget.value)} maxLength={2_000} autofocus />
+      <form class="row answers denial" onSubmit={(event) => { event.preventDefault(); send({ allow: false, reason: reason.trim() || undefined }); }}>
+        <input aria-label="Why not (the agent reads it)" placeholder="Why not? The agent reads it." value={reason} onInput={(event) => setReason(event.currentTarget.value)} maxLength={2_000} ref={focused} />
         <button type="submit" class="danger" disabled={busy}>Deny</button>
         <button type="button" class="quiet" onClick={() => setDenying(false)}>Back</button>
       </form>

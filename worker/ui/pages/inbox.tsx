@@ -62,6 +62,8 @@ function useKeys(): void {
         if (/^(?:[jk]|Arrow(?:Down|Up))$/.test(event.key)) current.value = here.id;
         return;
       }
+      // Whoever writes a reason or a rule means no command.
+      if (/^[atsdr]$/.test(event.key) && document.getElementById(here.id)?.querySelector("form.denial, form.rule-form")) return;
       const step = (by: number) => (current.value = all[Math.min(all.length - 1, Math.max(0, at + by))]?.id ?? null);
       const press = (label: string) => document.getElementById(here.id)?.querySelectorAll("button").forEach((button) => button.textContent?.startsWith(label) && button.click());
       const approve = (scope: "once" | "turn" | "session") => {
