@@ -1,7 +1,6 @@
 /** Owns the object store over a directory, as workerd's disk service shows it: the one of a whole Marionette on one machine. */
 
-import { Failure } from "../../sdk/protocol/index.ts";
-import { MAX_KEYS, type ObjectInfo, type ObjectStore } from "./object-store.ts";
+import { calling, emptyOf, MAX_KEYS, unreachable, type ObjectInfo, type ObjectStore } from "./object-store.ts";
 
 /** Requests of one listing or deletion that go at once. */
 const AT_ONCE = 16;
@@ -15,19 +14,10 @@ interface Child {
 }
 
 const addressOf = (key: string) => `http://disk/${key.split("/").map(encodeURIComponent).join("/")}`;
-const unavailable = (reason: string) => new Failure("unavailable", "The object store cannot be reached", { details: { retry_after_seconds: 2, reason: reason.slice(0, 200) } });
 
 function infoOf(key: string, { headers }: Response): ObjectInfo {
   const total = /\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1] ?? headers.get("content-length");
   return { key, size: Number(total ?? 0), uploaded: Date.parse(headers.get("last-modified") ?? "") || 0 };
-}
-
-async function whole(response: Response): Promise<Uint8Array> {
-  return new Uint8Array(
-    await response.arrayBuffer().catch((error: unknown) => {
-      throw unavailable(error instanceof Error ? error.message : "unknown");
-    }),
-  );
 }
 
 async function inTurns<T, R>(all: readonly T[], one: (each: T) => Promise<R>): Promise<R[]> {
@@ -39,12 +29,10 @@ async function inTurns<T, R>(all: readonly T[], one: (each: T) => Promise<R>): P
 /** A store below a writable disk service. A put goes to a file beside and is moved into its place: workerd's own doing, as are ranges. */
 export function diskStore(service: Service): ObjectStore {
   async function ask(key: string, init: RequestInit & { duplex?: "half" }, fine: (status: number) => boolean): Promise<Response> {
-    const response = await service.fetch(addressOf(key), init).catch((error: unknown) => {
-      throw unavailable(error instanceof Error ? error.message : "unknown");
-    });
+    const response = await calling(() => service.fetch(addressOf(key), init));
     if (fine(response.status)) return response;
     await response.body?.cancel();
-    throw unavailable(`${init.method ?? "GET"}: ${response.status} ${response.statusText}`);
+    throw unreachable(`${init.method ?? "GET"}: ${response.status} ${response.statusText}`);
   }
   const missing = (response: Response) => response.status === 404 || response.headers.get("content-type") !== FILE_TYPE;
   const readable = (status: number) => status === 200 || status === 206 || status === 404 || status === 416;
@@ -92,13 +80,13 @@ export function diskStore(service: Service): ObjectStore {
       if (!response || response.status === 416) {
         await response?.body?.cancel();
         const info = await head(key);
-        return info && { ...info, body: new Blob([]).stream(), bytes: async () => new Uint8Array() };
+        return info && emptyOf(info);
       }
       if (missing(response)) {
         await response.body?.cancel();
         return null;
       }
-      return { ...infoOf(key, response), body: response.body ?? new Blob([]).stream(), bytes: () => whole(response) };
+      return { ...infoOf(key, response), body: response.body ?? new Blob([]).stream(), bytes: () => calling(async () => new Uint8Array(await response.arrayBuffer())) };
     },
     head,
     async list(prefix, { cursor = "", limit = MAX_KEYS } = {}) {

@@ -1,5 +1,7 @@
 /** Owns the words of the object store: what every store of sealed bytes can do, whoever keeps them. */
 
+import { Failure } from "../../sdk/protocol/index.ts";
+
 /** What is known of an object without reading it. */
 export interface ObjectInfo {
   key: string;
@@ -50,3 +52,22 @@ export interface ObjectStore {
 
 /** Most keys of one page or of one deletion, in every store. */
 export const MAX_KEYS = 1_000;
+
+/** What a range gets that has nothing of the object in it. */
+export function emptyOf(info: ObjectInfo): StoredObject {
+  return { ...info, body: new Blob([]).stream() as ReadableStream<Uint8Array>, bytes: async () => new Uint8Array() };
+}
+
+/** The store is not there now; `reason` is its own word. */
+export function unreachable(reason: unknown): Failure {
+  return new Failure("unavailable", "The object store cannot be reached", { details: { retry_after_seconds: 2, reason: reason instanceof Error ? reason.message.slice(0, 200) : typeof reason === "string" ? reason.slice(0, 200) : "unknown" } });
+}
+
+/** Calls a store of which every error means "not now": keys and bodies are ours and always valid. */
+export async function calling<T>(attempt: () => Promise<T>): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    throw unreachable(error);
+  }
+}

@@ -1,18 +1,8 @@
 /** Owns the object store over an R2 binding. */
 
-import { Failure } from "../../sdk/protocol/index.ts";
-import { MAX_KEYS, type ObjectInfo, type ObjectStore } from "./object-store.ts";
+import { calling, emptyOf, MAX_KEYS, type ObjectInfo, type ObjectStore } from "./object-store.ts";
 
 const infoOf = (object: R2Object): ObjectInfo => ({ key: object.key, size: object.size, uploaded: object.uploaded.getTime() });
-
-/** Whatever the binding throws means "not now": keys and bodies are ours and always valid. */
-async function calling<T>(attempt: () => Promise<T>): Promise<T> {
-  try {
-    return await attempt();
-  } catch (error) {
-    throw new Failure("unavailable", "The object store cannot be reached", { details: { retry_after_seconds: 2, reason: error instanceof Error ? error.message.slice(0, 200) : "unknown" } });
-  }
-}
 
 export function r2Store(bucket: R2Bucket): ObjectStore {
   return {
@@ -27,7 +17,7 @@ export function r2Store(bucket: R2Bucket): ObjectStore {
       if (range) {
         const info = await this.head(key);
         if (!info) return null;
-        if (range.length <= 0 || range.offset >= info.size) return { ...info, body: new Blob([]).stream(), bytes: async () => new Uint8Array() };
+        if (range.length <= 0 || range.offset >= info.size) return emptyOf(info);
       }
       const found = await calling(() => bucket.get(key, range ? { range } : {}));
       return found && { ...infoOf(found), body: found.body, bytes: () => calling(async () => new Uint8Array(await found.arrayBuffer())) };

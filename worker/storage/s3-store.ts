@@ -2,7 +2,7 @@
 
 import type * as Sdk from "@aws-sdk/client-s3";
 import { Failure, type Secret } from "../../sdk/protocol/index.ts";
-import { MAX_KEYS, type ByteRange, type ObjectStore } from "./object-store.ts";
+import { emptyOf, MAX_KEYS, type ByteRange, type ObjectStore } from "./object-store.ts";
 
 export interface S3Settings {
   /** `https://host`; Amazon's own of the region where it is not given. */
@@ -81,6 +81,11 @@ export function s3Store(settings: S3Settings): ObjectStore {
       return { key: Key, size: info.ContentLength ?? 0, uploaded: info.LastModified?.getTime() ?? 0 };
     });
 
+  async function nothingOf(Key: string) {
+    const info = await head(Key);
+    return info && emptyOf(info);
+  }
+
   return {
     kind: "s3",
     async put(Key, body, { onlyIfAbsent = false, size } = {}) {
@@ -99,7 +104,7 @@ export function s3Store(settings: S3Settings): ObjectStore {
       });
     },
     async get(Key, range) {
-      if (range && range.length <= 0) return empty(await head(Key));
+      if (range && range.length <= 0) return nothingOf(Key);
       const answer = await found(async ({ sdk, client }) => {
         try {
           return await client.send(new sdk.GetObjectCommand({ Bucket, Key, ...(range && { Range: rangeOf(range) }) }));
@@ -108,7 +113,7 @@ export function s3Store(settings: S3Settings): ObjectStore {
           throw error;
         }
       });
-      if (answer === "past") return empty(await head(Key));
+      if (answer === "past") return nothingOf(Key);
       const { Body } = answer ?? {};
       if (!answer || !Body) return null;
       const total = Number(/\/(\d+)$/.exec(answer.ContentRange ?? "")?.[1] ?? answer.ContentLength ?? 0);
@@ -138,8 +143,4 @@ export function s3Store(settings: S3Settings): ObjectStore {
       }
     },
   };
-}
-
-function empty(info: Awaited<ReturnType<ObjectStore["head"]>>) {
-  return info && { ...info, body: new Blob([]).stream() as ReadableStream<Uint8Array>, bytes: async () => new Uint8Array() };
 }
