@@ -55,12 +55,12 @@ export function byteOrder(path: ByteString): string {
   return path.includes("/") ? path.replaceAll("/", "\0") : path;
 }
 
-/** Why no manifest may hold this path, in words that follow it; null where it may. */
-export function pathFault(path: ByteString): string | null {
+/** Why no manifest may hold this path, in words that follow it; null where it may. `longest` may be shorter than what a manifest may hold, bytes. */
+export function pathFault(path: ByteString, longest = MAX_PATH_BYTES): string | null {
   if (path === "") return "is empty";
   if (path.startsWith("/")) return "is absolute";
   if (DRIVE.test(path)) return "is a device's or a drive's path";
-  if (path.length > MAX_PATH_BYTES) return `is longer than ${MAX_PATH_BYTES} bytes`;
+  if (path.length > longest) return `is longer than ${longest} bytes`;
   if (path.includes("\0")) return "holds a NUL";
   for (const name of path.split("/")) {
     if (name === "") return "has an empty name in it";

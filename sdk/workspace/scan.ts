@@ -10,7 +10,7 @@ import { STAGE } from "./stage.ts";
 import { systemPath } from "./system-path.ts";
 
 /** A longer path, bytes, is left out: where the tree is brought back, its place comes before it, and all together has to fit into PATH_MAX of 4,096. */
-export const MAX_KEPT_PATH_BYTES = 3_072;
+const MAX_KEPT_PATH_BYTES = 3_072;
 
 /** What tells that a file is still the one that was read: a rename, a write and a chmod each change one of these. */
 export interface Stamp {
@@ -72,18 +72,10 @@ export interface ScanOptions {
   onFile?: (files: number, bytes: number) => void;
 }
 
-function rootStamp(root: string): Stamp {
-  try {
-    return stampOf(lstatSync(systemPath(root, ""), { bigint: true }));
-  } catch (error) {
-    throw fromSystem(error, "the tree cannot be read");
-  }
-}
-
 /** Walks the tree. What disappears in the meantime is not in it; what cannot be read is named. */
 export async function scanTree(options: ScanOptions): Promise<Scan> {
   const { root, include, breath, signal } = options;
-  const scan: Scan = { root: rootStamp(root), found: [], files: 0, bytes: 0, excluded: new LeftOut() };
+  const scan: Scan = { root: stampOf(lstatSync(root, { bigint: true })), found: [], files: 0, bytes: 0, excluded: new LeftOut() };
   const leaveOut = (path: ByteString, why: string) => scan.excluded.add(path, why);
 
   /** Answers whether something in it was kept. */
@@ -115,7 +107,7 @@ export async function scanTree(options: ScanOptions): Promise<Scan> {
         if (!gone(error)) leaveOut(path, `cannot be read: ${(error as Error).message.slice(0, 200)}`);
         continue;
       }
-      const fault = path.length > MAX_KEPT_PATH_BYTES ? `is longer than ${MAX_KEPT_PATH_BYTES} bytes` : pathFault(path);
+      const fault = pathFault(path, MAX_KEPT_PATH_BYTES);
       if (fault) leaveOut(path, fault);
       else if (rules?.ignores(path, stat.isDirectory())) leaveOut(path, IGNORE_FILE);
       else if (stat.isDirectory()) {

@@ -185,11 +185,11 @@ class Sync {
     return scan;
   }
 
-  /** Reads the files that have no record, or whose record stands on chunks of `forced`. */
-  private async read(root: string, scan: Scan, records: Map<ByteString, FileRecord>, contents: ReadonlyMap<string, Content>, forced: ReadonlySet<string>): Promise<{ torn: boolean; read: number }> {
+  /** Reads the files that have no record, or whose record stands on chunks of `forced`; what is read is among `contents` then. */
+  private async read(root: string, scan: Scan, records: Map<ByteString, FileRecord>, contents: Map<string, Content>, forced: ReadonlySet<string>): Promise<{ torn: boolean; read: number }> {
     const usable = (content: Content) => forced.size === 0 || content.pieces.every(({ slot }) => slot.id !== null && !forced.has(slot.id));
     const known = new Map<string, Content>();
-    for (const content of [...contents.values(), ...Array.from(records.values(), (record) => record.content)]) if (usable(content)) known.set(content.hash, content);
+    for (const content of contents.values()) if (usable(content)) known.set(content.hash, content);
     const reader = new FileReader({ root, breath: this.breath, known, emit: (raw, slot) => this.sender.emit(raw, slot) });
     let torn = false;
     let read = 0;
@@ -211,6 +211,7 @@ class Sync {
       else if (reading.is === "refused") scan.excluded.add(found.path, reading.why);
       else {
         torn ||= reading.torn;
+        contents.set(reading.content.hash, reading.content);
         records.set(found.path, { content: reading.content, stamp: reading.stamp, torn: reading.torn, readAt: this.now() });
       }
     }
