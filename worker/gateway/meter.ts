@@ -1,6 +1,7 @@
 /** Owns the reading of tokens out of what passes: three wires, streamed or whole, and an estimate where the end is missing. Pure but for its own state. */
 
 import type { ModelApi } from "../../sdk/protocol/index.ts";
+import { fields, type Fields } from "./fields.ts";
 import { NO_TOKENS, type Tokens } from "./prices.ts";
 
 /** Longest line of a stream, or whole answer, that is looked into, in characters; what is longer passes and is estimated. */
@@ -23,8 +24,6 @@ export interface Counted {
   error: string | null;
 }
 
-type Fields = Record<string, unknown>;
-const fields = (value: unknown): Fields => (typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {});
 const count = (value: unknown): number | undefined => (typeof value === "number" && Number.isFinite(value) && value >= 0 ? Math.min(Math.round(value), 1e12) : undefined);
 const text = (value: unknown): string | null => (typeof value === "string" ? value.slice(0, 200) : null);
 

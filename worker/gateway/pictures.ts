@@ -1,12 +1,11 @@
 /** Owns what the pictures inside a request weigh: their base64 has far more bytes than the provider counts tokens for them. Pure. */
 
 import type { ModelApi } from "../../sdk/protocol/index.ts";
+import { fields, type Fields } from "./fields.ts";
 
 /** Most that a picture of any size costs anywhere, in tokens: providers make it smaller before they look at it. */
 export const PICTURE_TOKENS = 20_000;
 
-type Fields = Record<string, unknown>;
-const fields = (value: unknown): Fields => (typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {});
 const list = (value: unknown): Fields[] => (Array.isArray(value) ? value.map(fields) : []);
 
 /** Characters of an address that holds a picture itself. */
