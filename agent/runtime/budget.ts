@@ -2,6 +2,7 @@
 
 import * as z from "zod";
 import { addUsage, NO_USAGE, type BudgetLimit, type Usage } from "./events.ts";
+import { MAX_TIMER_MS } from "./timers.ts";
 
 export const budget = z.strictObject({
   maxModelCallsPerTurn: z.number().int().min(1).optional(),
@@ -15,9 +16,6 @@ export type Budget = z.infer<typeof budget>;
 
 /** A turn that needs more is more likely lost than nearly done. */
 export const DEFAULT_MODEL_CALLS = 200;
-
-/** Timers of more go off at once: 24.8 days. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface Exhausted {
   limit: BudgetLimit;
@@ -50,7 +48,7 @@ export class Meter {
   /** Whole milliseconds that this turn may take; null where that is not limited, by anybody who will see the end of it. */
   get milliseconds(): number | null {
     const { maxSecondsPerTurn: seconds } = this.#budget;
-    return seconds === undefined || seconds * 1_000 > LONGEST_TIMER_MS ? null : Math.ceil(seconds * 1_000);
+    return seconds === undefined || seconds * 1_000 > MAX_TIMER_MS ? null : Math.ceil(seconds * 1_000);
   }
 
   /** A limit on cost is asked for, by this turn or one above it. */

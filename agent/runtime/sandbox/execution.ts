@@ -2,6 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import type { Readable } from "node:stream";
+import { MAX_TIMER_MS } from "../timers.ts";
 import { MAX_COMMAND_BYTES, WorkspaceError, type ExecEnd, type ExecEvent, type ExecOptions } from "./contracts.ts";
 
 /** The variable by which a command's processes are found again, however they have been forked. */
@@ -9,7 +10,6 @@ export const MARK = "MARCO_EXEC";
 /** How long the streams of a killed command are read on, in milliseconds. */
 const DRAIN_MS = 2_000;
 const MAX_ENV_BYTES = 128 * 1024;
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 /** Pieces of output that wait for a slow reader before the command itself waits. */
 const QUEUED = 8;
 
@@ -116,7 +116,7 @@ export function checkCommand(command: string, { env, timeout_ms: limit }: Pick<E
   if (!command.isWellFormed()) throw new WorkspaceError("invalid", "command: is not well-formed Unicode");
   if (Buffer.byteLength(command) > MAX_COMMAND_BYTES) throw new WorkspaceError("too_large", `command: more than ${MAX_COMMAND_BYTES} bytes; write it to a file and run that`);
   // A timer of more goes off at once, and of what is no number too.
-  if (limit !== undefined && !(limit >= 0 && limit <= MAX_TIMEOUT_MS)) throw new WorkspaceError("invalid", `timeout_ms: expected 0 to ${MAX_TIMEOUT_MS}; leave it out for no limit`);
+  if (limit !== undefined && !(limit >= 0 && limit <= MAX_TIMER_MS)) throw new WorkspaceError("invalid", `timeout_ms: expected 0 to ${MAX_TIMER_MS}; leave it out for no limit`);
   let bytes = 0;
   for (const [name, value] of Object.entries(env ?? {})) {
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new WorkspaceError("invalid", `env: ${JSON.stringify(name)} is no name of a variable`);
