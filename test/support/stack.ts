@@ -9,7 +9,7 @@ import { migrate } from "../../migrations/migrate.ts";
 import { ALL_SCOPES, host as hostSchema } from "../../sdk/protocol/index.ts";
 import { adminOf, type Admin } from "../../worker/local/admin.ts";
 import { bundleAgent } from "../../worker/local/bundle.ts";
-import { startControlPlane, type ControlPlane } from "../../worker/local/control-plane.ts";
+import { startControlPlane, type ControlPlane, type ControlPlaneOptions } from "../../worker/local/control-plane.ts";
 import { startHostProcess, type HostProcess } from "../../worker/local/host.ts";
 import { startPostgres, type Postgres } from "../../worker/local/postgres.ts";
 import { apiOf, listOf, type Api } from "./api.ts";
@@ -21,7 +21,7 @@ export interface StackOptions {
   /** Plain settings of the worker. */
   vars?: Record<string, string>;
   /** A directory by default, as a whole Marionette on one machine has. */
-  objectStore?: "disk" | "r2";
+  objectStore?: ControlPlaneOptions["objectStore"];
   /** Put in front of the daemon's and the runner's programs. */
   prelude?: string;
   /** A real PostgreSQL; `DATABASE_URL` by default, PGlite where that is not set. The stack makes and drops a database of its own in it. */
